@@ -78,7 +78,7 @@ class Chain(Composite, kind="container"):
         return nn.Sequential(*modules)
 
 
-class Transition(Chain, kind="container"):
+class Transition(Chain):
     """A downsampling to `width` and `stride` followed by a block that keeps its type; only the block where nothing changes.
 
     A stage makes it for a block that cannot change width and stride itself.
@@ -101,7 +101,7 @@ class Transition(Chain, kind="container"):
         return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
-class Stage(Chain, kind="container"):
+class Stage(Chain):
     """Blocks at one resolution and width; the first one (or `downsample`, where given) changes both.
 
     Written `Stage(width=48, depth=int_range(1, 3), stride=2, block=MBConv(kernel=one_of(3, 5)))`: the choices inside
@@ -173,7 +173,7 @@ class NetworkModule(nn.Module):
         return output
 
 
-class Network(Chain, kind="container"):
+class Network(Chain):
     """A whole network: a stem, stages in sequence, a head."""
 
     stem: Stem
