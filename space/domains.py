@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from .errors import SpaceError
@@ -28,7 +29,7 @@ class Domain:
         """Whether the options are numbers in increasing order, so that neighbours are close in effect."""
         return False
 
-    @property
+    @cached_property
     def labels(self) -> tuple[Any, ...]:
         """A distinct plain name for every option: the value itself, or for a spec its class (`MBConv`, `MBConv#2`)."""
         seen: dict[str, int] = {}
@@ -89,7 +90,7 @@ class IntRange(Domain):
         if self.step < 1 or self.high < self.low:
             raise SpaceError(f"int_range({self.low}, {self.high}, {self.step}) is empty: it needs low <= high, step >= 1")
 
-    @property
+    @cached_property
     def options(self) -> tuple[Any, ...]:
         return tuple(range(self.low, self.high + 1, self.step))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar
 from typing import Any, ClassVar, NamedTuple
 
@@ -190,10 +190,22 @@ class Network(Chain):
         return NetworkModule(stem, nn.Sequential(*stages), head)
 
 
+def assemble(spec: Spec, x: FeatureType, make: Callable[[Part], nn.Module], path: str = "") -> nn.Module:
+    """The module of `spec` with `make` in charge of its parts; `spec.build(x)` is `make = part.spec.build(part.input)`."""
+    if not isinstance(spec, Composite):
+        return make(Part(path, spec, x))
+    return spec.join([assemble(part.spec, part.input, make, below(path, part.path)) for part in spec.parts(x)])
+
+
+def below(path: str, name: str) -> str:
+    """The path of `name` inside `path`; either may be empty."""
+    return f"{path}.{name}" if path and name else path or name
+
+
 def leaves(spec: Spec, x: FeatureType, path: str = "") -> Iterator[Part]:
     """The parts of `spec` that are no containers themselves, in order, with full paths."""
     if not isinstance(spec, Composite):
         yield Part(path, spec, x)
         return
     for part in spec.parts(x):
-        yield from leaves(part.spec, part.input, ".".join(filter(None, (path, part.path))))
+        yield from leaves(part.spec, part.input, below(path, part.path))

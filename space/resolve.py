@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .domains import Domain, Repeat, Shared, Tied
 from .errors import SpaceError
+from .network import below
 from .spec import Spec
 
 Assignment = dict[str, int]
@@ -17,21 +18,30 @@ PickIndex = Callable[[str, Domain], int]
 
 
 class Place(NamedTuple):
-    """Where a value stands. `star` is the same place with the position in a repeated field left open."""
+    """Where a value stands.
+
+    `path` names the site there; `star` is the same with the position in a repeated field left open; `position` is where
+    the value stands in the architecture, which does not tell what was chosen on the way.
+    """
 
     path: str = ""
     star: str = ""
+    position: str = ""
 
     def field(self, name: str) -> Place:
-        return Place(f"{self.path}.{name}" if self.path else name, f"{self.star}.{name}" if self.star else name)
+        """The place of a field of the spec here."""
+        return Place(below(self.path, name), below(self.star, name), below(self.position, name))
 
     def item(self, index: int, repeated: bool) -> Place:
-        return Place(f"{self.path}[{index}]", f"{self.path}[*]" if repeated else f"{self.star}[{index}]")
+        """The place of an item of the tuple here."""
+        star = f"{self.path}[*]" if repeated else f"{self.star}[{index}]"
+        return Place(f"{self.path}[{index}]", star, f"{self.position}[{index}]")
 
     def option(self, domain: Domain, index: int) -> Place:
         """The place of the fields of a chosen spec: its class is part of the name when there was another to choose."""
         if len(domain.options) > 1 and isinstance(domain.options[index], Spec):
-            return self.field(str(domain.labels[index]))
+            label = str(domain.labels[index])
+            return Place(below(self.path, label), below(self.star, label), self.position)
         return self
 
 
@@ -41,27 +51,17 @@ def site_of(domain: Domain, place: Place) -> tuple[Domain, Place, bool]:
     `shared(spec)` has nothing to choose itself: its domain has the one option.
     """
     if isinstance(domain, Shared):
-        place = Place(place.star, place.star)
+        place = Place(place.star, place.star, place.position)
         inner = domain.of if isinstance(domain.of, Domain) else domain
         return (*site_of(inner, place)[:2], True) if inner is not domain else (domain, place, True)
     if isinstance(domain, Tied):
-        return domain.of, Place(domain.name, domain.name), True
+        return domain.of, Place(domain.name, domain.name, place.position), True
     return domain, place, False
 
 
 def depth_place(place: Place) -> Place:
     """The site of the number of repetitions of the field at `place`: its sibling `depth`."""
     return Place(*(name.rpartition(".")[0] for name in place)).field("depth")
-
-
-def construct(spec: Spec, values: dict[str, Any]) -> Spec:
-    """`spec` with some fields replaced by values already known to be valid."""
-    new = object.__new__(type(spec))
-    state = {k: v for k, v in spec.__dict__.items() if k != "_hash"}
-    state.update(values)
-    state["_open"] = False
-    new.__dict__.update(state)
-    return new
 
 
 def resolve(value: Any, pick: PickIndex, place: Place = Place()) -> Any:  # noqa: B008 - immutable
@@ -81,23 +81,23 @@ def resolve(value: Any, pick: PickIndex, place: Place = Place()) -> Any:  # noqa
     if isinstance(value, Spec):
         if not value.has_choices:
             return value
-        return construct(value, resolve_fields(value, pick, place))
+        return value.replaced(resolve_fields(value, pick, place))
     if isinstance(value, tuple):
         return tuple(resolve(item, pick, place.item(i, False)) for i, item in enumerate(value))
     return value
 
 
 def resolve_fields(spec: Spec, pick: PickIndex, place: Place, skip: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The resolved value of every field of `spec` but those in `skip`."""
+    """The resolved values of the fields of `spec` that hold choices, but for those in `skip`."""
     values = {}
-    for field in fields(spec):
-        if field.name in skip:
+    for name in spec.open_fields:
+        if name in skip:
             continue
-        value, at = getattr(spec, field.name), place.field(field.name)
-        if field.name in spec.repeated and isinstance(value, tuple):
-            values[field.name] = tuple(resolve(item, pick, at.item(i, True)) for i, item in enumerate(value))
+        value, at = getattr(spec, name), place.field(name)
+        if name in spec.repeated and isinstance(value, tuple):
+            values[name] = tuple(resolve(item, pick, at.item(i, True)) for i, item in enumerate(value))
         else:
-            values[field.name] = resolve(value, pick, at)
+            values[name] = resolve(value, pick, at)
     return values
 
 

@@ -16,7 +16,7 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, dataclass_transform, get_args, get_origin
 
@@ -115,7 +115,7 @@ class Spec(ABC):
             problem = misfit(value, hint)
             if problem:
                 raise SpecError(f"{cls.__name__}.{name}: {problem}")
-        object.__setattr__(self, "_open", any(is_open(getattr(self, f.name)) for f in fields(self)))
+        object.__setattr__(self, "_open", tuple(f.name for f in fields(self) if is_open(getattr(self, f.name))))
 
     def __hash__(self) -> int:
         cached: int | None = self.__dict__.get("_hash")
@@ -139,6 +139,23 @@ class Spec(ABC):
     def has_choices(self) -> bool:
         """Whether a domain stands anywhere inside: a space, not an architecture."""
         return bool(self.__dict__["_open"])
+
+    @property
+    def open_fields(self) -> tuple[str, ...]:
+        """The names of the fields that hold choices."""
+        names: tuple[str, ...] = self.__dict__["_open"]
+        return names
+
+    def replaced(self, values: dict[str, Any], still_open: tuple[str, ...] = ()) -> Self:
+        """A copy with `values` in some fields, known to be valid; of the fields with choices only `still_open` keep theirs.
+
+        What `dataclasses.replace` does, without checking again what was checked when the space was written.
+        """
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new.__dict__.pop("_hash", None)
+        new.__dict__.update(values, _open=tuple(name for name in self.open_fields if name in still_open))
+        return new
 
     @abstractmethod
     def output(self, x: Any) -> FeatureType:
@@ -257,7 +274,7 @@ class _Resamples(Spec, kind="resampling spec"):
 
     def at(self, width: int | None, stride: int) -> Self:
         """The same spec yielding `width` channels at `stride`."""
-        return replace(self, width=width, stride=stride)
+        return self.replaced({"width": width, "stride": stride}, self.open_fields)
 
 
 class Operator(_Resamples, kind="operator"):
@@ -297,7 +314,7 @@ class StridedBlock(Block, kind="block"):
 
     def at(self, width: int | None, stride: int) -> StridedBlock:
         """The same block yielding `width` channels at `stride`."""
-        return replace(self, width=width, stride=stride)
+        return self.replaced({"width": width, "stride": stride}, self.open_fields)
 
 
 class Stem(Spec, kind="stem"):
