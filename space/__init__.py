@@ -1,1 +1,79 @@
-"""TODO"""
+"""Typed search spaces: feature types, domains, specs, networks, architectures, the block library."""
+
+from . import library  # noqa: F401 - registers every block
+from .architecture import Architecture
+from .domains import int_range, one_of, shared, tied
+from .errors import ArchfrontError, ShapeError, SpaceError, SpecError
+from .network import Composite, Network, Part, Stage
+from .space import Pick, Site, Space, mapping_pick, random_pick, trial_pick
+from .spec import (
+    Block,
+    ChannelMixer,
+    Downsample,
+    Factor,
+    Gate,
+    Head,
+    Mixer,
+    Neck,
+    NonNegative,
+    Odd,
+    Operator,
+    Paper,
+    Positive,
+    Probability,
+    Spec,
+    Stem,
+    StridedBlock,
+    Topology,
+    Upsample,
+    registry,
+)
+from .types import Feature, FeatureType, Image, Pyramid, Scores, Tokens
+
+__all__ = [
+    "Architecture",
+    "ArchfrontError",
+    "Block",
+    "ChannelMixer",
+    "Composite",
+    "Downsample",
+    "Factor",
+    "Feature",
+    "FeatureType",
+    "Gate",
+    "Head",
+    "Image",
+    "Mixer",
+    "Neck",
+    "Network",
+    "NonNegative",
+    "Odd",
+    "Operator",
+    "Paper",
+    "Part",
+    "Pick",
+    "Positive",
+    "Probability",
+    "Pyramid",
+    "Scores",
+    "ShapeError",
+    "Site",
+    "Space",
+    "SpaceError",
+    "Spec",
+    "SpecError",
+    "Stage",
+    "Stem",
+    "StridedBlock",
+    "Tokens",
+    "Topology",
+    "Upsample",
+    "int_range",
+    "mapping_pick",
+    "one_of",
+    "random_pick",
+    "registry",
+    "shared",
+    "tied",
+    "trial_pick",
+]

@@ -1,0 +1,111 @@
+"""Accuracy: of a candidate with shared weights, and of a stand-alone network after fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from archfront.hw_profiles.metrics import Measurement
+from archfront.space.architecture import Architecture
+
+from .data import Dataset, Split, batches
+from .supernet import Supernet
+from .task import Task
+from .train import Progress, Recipe, Training
+
+
+class Evaluator(Protocol):
+    """Turns an architecture into measurements."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that `evaluate` gives."""
+        ...
+
+    def evaluate(self, architecture: Architecture) -> dict[str, Measurement]:
+        """The measurement of each metric."""
+        ...
+
+
+@torch.no_grad()
+def score(network: Callable[[Tensor], Tensor], split: Split, task: Task, batch: int = 256) -> Measurement:
+    """The task's score of a network in evaluation mode on a whole split.
+
+    Raises:
+        NonFiniteError: the network's outputs are not finite.
+    """
+    tally = task.tally()
+    for x, y in batches(split, batch):
+        tally.add(network(x), y)
+    return tally.measurement()
+
+
+@dataclass(frozen=True)
+class SupernetAccuracy:
+    """Validation accuracy of candidates with shared weights: a ranking signal, below what training alone would give.
+
+    Batch statistics are computed for each candidate from the same `calibration_images` training images, in the same
+    order, keeping nothing of the candidate before.
+    """
+
+    supernet: Supernet
+    data: Dataset
+    task: Task
+    calibration_images: int = 512
+    batch: int = 128
+
+    metrics = ("supernet_accuracy",)
+
+    @cached_property
+    def calibration(self) -> list[Tensor]:
+        """The batches from which batch statistics are computed."""
+        images = torch.arange(min(self.calibration_images, len(self.data.train)))
+        return [x for x, _ in batches(self.data.train.take(images), self.batch) if len(x) > 1]
+
+    def evaluate(self, architecture: Architecture) -> dict[str, Measurement]:
+        """`supernet_accuracy` on the validation split."""
+        candidate = self.supernet.candidate(architecture).calibrate(self.calibration)
+        return {"supernet_accuracy": score(candidate, self.data.validation, self.task)}
+
+
+def fine_tune(
+    network: nn.Module,
+    data: Dataset,
+    task: Task,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    identity: str = "",
+    progress: Progress | None = None,
+) -> nn.Module:
+    """Train a stand-alone network on the training split and leave it in evaluation mode.
+
+    With `checkpoint`, weights and batch statistics survive an interruption; a finished run is read back.
+    """
+    statistics = {name: b for name, b in network.named_buffers() if b.is_floating_point()}
+
+    def step_loss(x: Tensor, y: Tensor, step: int) -> float:
+        loss = task.loss(network(x), y, recipe.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    network.train()
+    training = Training(
+        dict(network.named_parameters()),
+        step_loss,
+        data.train,
+        recipe,
+        seed=seed,
+        checkpoint=checkpoint,
+        identity=identity,
+        buffers=statistics,
+    )
+    training.run(progress)
+    return network.eval()

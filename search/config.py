@@ -1,0 +1,214 @@
+"""The configuration of a study: `study.toml`, validated, and the same from the command line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from archfront.evaluators.train import Recipe
+from archfront.space.errors import ArchfrontError, nearest
+
+from .budget import Budget, BudgetError
+
+
+class ConfigError(ArchfrontError, ValueError):
+    """A configuration that cannot be read: names the key, and the line where it stands."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Section):
+    """Where the images come from and how they are split."""
+
+    source: str = Field("digits", description='"digits", an image folder, a parquet file or folder, .npz, or IDX files')
+    size: tuple[int, int] | None = Field(None, description="resize to (height, width)")
+    validation: float = Field(0.2, gt=0, lt=1, description="share of the images that the search is scored on")
+    test: float = Field(0.2, gt=0, lt=1, description="share kept for the very end, where the source has no test split")
+    limit: int | None = Field(None, ge=20, description="use at most this many training and validation images")
+    skip_bad: bool = Field(False, description="count and report unreadable images instead of stopping")
+
+
+class SupernetConfig(Recipe):
+    """How the shared weights are trained."""
+
+    epochs: int = Field(12, ge=1)
+    randoms: int = Field(2, ge=0, description="random architectures a step, besides the largest and the smallest")
+    calibration_images: int = Field(512, ge=16, description="images from which batch statistics of a candidate are computed")
+
+
+class SearchConfig(_Section):
+    """How candidates are proposed."""
+
+    sampler: Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"] = "nsga2"
+    trials: int = Field(150, ge=1, description="candidates to evaluate")
+    population: int = Field(24, ge=4, description="of NSGA-II and III; the number of random candidates other samplers start with")
+    minutes: float | None = Field(None, gt=0, description="stop proposing after this long, counted over all runs")
+    objectives: tuple[str, ...] = Field(("accuracy", "latency"), description="two or more of accuracy, latency, params, flops, memory")
+
+    @field_validator("objectives")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = ("accuracy", "latency", "params", "flops", "memory")
+        for name in value:
+            if name not in known:
+                raise ValueError(f"unknown objective {name!r}{nearest(name, known)}")
+        if len(value) < 2 or len(set(value)) < len(value) or value[0] != "accuracy":
+            raise ValueError('give "accuracy" first and one or more different costs after it')
+        return value
+
+
+class LatencyConfig(_Section):
+    """How latency is predicted while searching and measured at the end."""
+
+    blocks: int = Field(80, ge=4, description="distinct blocks measured for the table; others are interpolated")
+    calibration: int = Field(8, ge=3, description="whole networks measured to calibrate predictions")
+    seconds: float = Field(40, gt=0, description="time for table and calibration")
+    processes: int = Field(3, ge=1, description="fresh processes that the front is measured in")
+    final_seconds: float = Field(30, gt=0, description="time for measuring the front")
+
+
+class FinalConfig(Recipe):
+    """What happens to the front: extraction, fine-tuning, measurement, one test."""
+
+    epochs: int = Field(6, ge=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    members: int = Field(6, ge=1, description="front members that are fine-tuned and measured")
+
+
+class StudyConfig(_Section):
+    """One search."""
+
+    space: str = Field("micro", description='a ready space, a .yaml/.json file, or "file.py:name"')
+    device: str = Field("local-cpu", description="the profile that latency is measured on")
+    budget: str = Field("", description='such as "latency<=5ms, params<=2M"')
+    seed: int = 0
+    storage: str = Field("", description="any Optuna storage URL; by default study.db in the study's folder")
+    data: DataConfig = DataConfig()
+    supernet: SupernetConfig = SupernetConfig()
+    search: SearchConfig = SearchConfig()
+    latency: LatencyConfig = LatencyConfig()
+    final: FinalConfig = FinalConfig()
+
+    @field_validator("budget")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        try:
+            Budget.parse(value)
+        except BudgetError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+def load(path: str | Path) -> StudyConfig:
+    """Read `study.toml`.
+
+    Raises:
+        ConfigError: no TOML, or a key that is unknown or ill-typed, with its line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+    return validate(data, lambda keys: f"{path}:{_line_of(text, keys)}")
+
+
+def validate(data: dict[str, Any], where: Any = lambda keys: "configuration") -> StudyConfig:
+    """The configuration in plain data; `where(keys)` says where a key stands, for messages."""
+    try:
+        return StudyConfig.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        keys = tuple(str(key) for key in problem["loc"])
+        raise ConfigError(f"{where(keys)}: {_explain(keys, problem)}") from None
+
+
+def _explain(keys: tuple[str, ...], problem: Any) -> str:
+    name = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {name!r}{nearest(keys[-1], _fields_of(keys[:-1]))}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}, got {problem['input']!r}" if "got" not in message else f"{name}: {message}"
+
+
+def _fields_of(keys: tuple[str, ...]) -> list[str]:
+    model: type[BaseModel] = StudyConfig
+    for key in keys:
+        inner = model.model_fields[key].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _line_of(text: str, keys: tuple[str, ...]) -> int:
+    """The line where a key stands, or its table if it stands nowhere; 1 where neither is found."""
+    table: tuple[str, ...] = ()
+    best = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
+        if header:
+            table = tuple(part.strip().strip("\"'") for part in header.group(1).split("."))
+            if table == keys[: len(table)]:
+                best = number
+            continue
+        key = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
+        if key:
+            full = table + tuple(part.strip("\"'") for part in key.group(1).split("."))
+            if full == keys[: len(full)]:
+                return number
+    return best
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def dump(config: StudyConfig, commented: bool = False) -> str:
+    """`study.toml` with every key; `commented` adds what each one means."""
+    lines = ["# archfront study; run: archfront search --config study.toml"] if commented else []
+    lines += _dump_section(config, commented)
+    for name in type(config).model_fields:
+        section = getattr(config, name)
+        if isinstance(section, BaseModel):
+            lines += ["", *_comment((type(section).__doc__ or "").strip().splitlines()[0], commented), f"[{name}]"]
+            lines += _dump_section(section, commented)
+    return "\n".join(lines) + "\n"
+
+
+def _dump_section(model: BaseModel, commented: bool) -> list[str]:
+    lines = []
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            continue
+        lines += _comment(field.description or "", commented)
+        if value is not None:
+            lines.append(f"{name} = {_toml(value)}")
+        elif commented:
+            lines.append(f"# {name} =")
+    return lines
+
+
+def _comment(text: str, commented: bool) -> list[str]:
+    return [f"# {text}"] if text and commented else []
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_toml, value))}]"
+    return repr(value)
