@@ -21,47 +21,48 @@ class Place(NamedTuple):
     """Where a value stands.
 
     `path` names the site there; `star` is the same with the position in a repeated field left open; `position` is where
-    the value stands in the architecture, which does not tell what was chosen on the way.
+    the value stands in the architecture, which does not tell what was chosen on the way. `shared` says that the value
+    belongs to a shared or tied choice, so that other places hold the same.
     """
 
     path: str = ""
     star: str = ""
     position: str = ""
+    shared: bool = False
 
     def field(self, name: str) -> Place:
         """The place of a field of the spec here."""
-        return Place(below(self.path, name), below(self.star, name), below(self.position, name))
+        return Place(below(self.path, name), below(self.star, name), below(self.position, name), self.shared)
 
     def item(self, index: int, repeated: bool) -> Place:
         """The place of an item of the tuple here."""
         star = f"{self.path}[*]" if repeated else f"{self.star}[{index}]"
-        return Place(f"{self.path}[{index}]", star, f"{self.position}[{index}]")
+        return Place(f"{self.path}[{index}]", star, f"{self.position}[{index}]", self.shared)
 
     def option(self, domain: Domain, index: int) -> Place:
         """The place of the fields of a chosen spec: its class is part of the name when there was another to choose."""
         if len(domain.options) > 1 and isinstance(domain.options[index], Spec):
             label = str(domain.labels[index])
-            return Place(below(self.path, label), below(self.star, label), self.position)
+            return Place(below(self.path, label), below(self.star, label), self.position, self.shared)
         return self
 
 
-def site_of(domain: Domain, place: Place) -> tuple[Domain, Place, bool]:
-    """The domain to choose from, the place whose path names the site, and whether others may share this choice.
+def site_of(domain: Domain, place: Place) -> tuple[Domain, Place]:
+    """The domain to choose from, and the place whose path names the site.
 
     `shared(spec)` has nothing to choose itself: its domain has the one option.
     """
     if isinstance(domain, Shared):
-        place = Place(place.star, place.star, place.position)
-        inner = domain.of if isinstance(domain.of, Domain) else domain
-        return (*site_of(inner, place)[:2], True) if inner is not domain else (domain, place, True)
+        place = Place(place.star, place.star, place.position, True)
+        return site_of(domain.of, place) if isinstance(domain.of, Domain) else (domain, place)
     if isinstance(domain, Tied):
-        return domain.of, Place(domain.name, domain.name, place.position), True
-    return domain, place, False
+        return domain.of, Place(domain.name, domain.name, place.position, True)
+    return domain, place
 
 
 def depth_place(place: Place) -> Place:
     """The site of the number of repetitions of the field at `place`: its sibling `depth`."""
-    return Place(*(name.rpartition(".")[0] for name in place)).field("depth")
+    return Place(*(name.rpartition(".")[0] for name in place[:3]), place.shared).field("depth")
 
 
 def resolve(value: Any, pick: PickIndex, place: Place = Place()) -> Any:  # noqa: B008 - immutable
@@ -71,11 +72,11 @@ def resolve(value: Any, pick: PickIndex, place: Place = Place()) -> Any:  # noqa
     """
     if isinstance(value, Repeat):
         times = value.times
-        domain, where, _ = site_of(times, depth_place(place))
+        domain, where = site_of(times, depth_place(place))
         count = domain.options[pick(where.path, domain)]
         return tuple(resolve(value.template, pick, place.item(i, True)) for i in range(count))
     if isinstance(value, Domain):
-        domain, where, _ = site_of(value, place)
+        domain, where = site_of(value, place)
         index = pick(where.path, domain) if len(domain.options) > 1 else 0
         return resolve(domain.options[index], pick, where.option(domain, index))
     if isinstance(value, Spec):
@@ -158,11 +159,11 @@ def match(template: Any, value: Any, place: Place = Place(), known: Assignment |
     if isinstance(template, Repeat):
         if not isinstance(value, tuple):
             return None
-        domain, where, _ = site_of(template.times, depth_place(place))
+        domain, where = site_of(template.times, depth_place(place))
         picks = _choose(domain, where.path, len(value), known)
         return _match_all(((template.template, v, place.item(i, True)) for i, v in enumerate(value)), picks)
     if isinstance(template, Domain):
-        domain, where, _ = site_of(template, place)
+        domain, where = site_of(template, place)
         for index, option in enumerate(domain.options):
             if known.get(where.path, index) != index:
                 continue
@@ -212,13 +213,13 @@ def _match_all(items: Iterator[tuple[Any, Any, Place]], known: Assignment | None
 def sites(value: Any, place: Place = Place()) -> Iterator[tuple[str, Domain]]:  # noqa: B008
     """Every site of a template with its domain, those of options never chosen together included; may repeat shared ones."""
     if isinstance(value, Repeat):
-        domain, where, _ = site_of(value.times, depth_place(place))
+        domain, where = site_of(value.times, depth_place(place))
         if len(domain.options) > 1:
             yield where.path, domain
         for i in range(max(domain.options)):
             yield from sites(value.template, place.item(i, True))
     elif isinstance(value, Domain):
-        domain, where, _ = site_of(value, place)
+        domain, where = site_of(value, place)
         if len(domain.options) > 1:
             yield where.path, domain
         for index, option in enumerate(domain.options):

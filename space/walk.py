@@ -182,7 +182,7 @@ class Graph:
     def _next(self, tasks: tuple[Task, ...], x: FeatureType | None, shared: Assignment) -> Node:
         """The node with only those shared choices kept that the remaining tasks can still ask for."""
         names = frozenset[str]().union(*(_tie_names(task.value) for task in tasks))
-        stars = [task.place.star for task in tasks if task.place.star != task.place.path]
+        stars = [task.place.star for task in tasks if task.place.shared or task.place.star != task.place.path]
         kept = (
             (site, index)
             for site, index in sorted(shared.items())
@@ -191,13 +191,13 @@ class Graph:
         return self._node(State(tasks, x if tasks else None, tuple(kept)))
 
     def _choose_option(self, state: State, task: Task, rest: tuple[Task, ...]) -> Iterator[Edge]:
-        domain, where, is_shared = site_of(task.value, task.place)
+        domain, where = site_of(task.value, task.place)
         shared = dict(state.shared)
         for index, option in enumerate(domain.options):
             if shared.get(where.path, index) != index:
                 continue
             decided: Row = ((where.path, index),) if len(domain.options) > 1 else ()
-            known = {**shared, **dict(decided)} if is_shared else shared
+            known = {**shared, **dict(decided)} if where.shared else shared
             row = () if where.path in shared else decided
             tasks = (Task(where.option(domain, index), option, task.at), *rest)
             yield Edge("", [row], None, self._next(tasks, state.x, known))
@@ -210,7 +210,7 @@ class Graph:
             for name in chain.linked:
                 value = getattr(chain, name)
                 if isinstance(value, Repeat):
-                    domain, where, _ = site_of(value.times, depth_place(place.field(name)))
+                    domain, where = site_of(value.times, depth_place(place.field(name)))
                     index = pick(where.path, domain) if len(domain.options) > 1 else 0
                     values[name] = (value.template,) * domain.options[index]
             return values
@@ -223,7 +223,7 @@ class Graph:
             except ShapeError:
                 continue
             tasks = tuple(Task(_link_place(chain, place, link.path), link.spec, link.at) for link in links)
-            known = {**shared, **dict(row)} if any(map(has_shared, own)) else shared
+            known = {**shared, **dict(row)} if place.shared or any(map(has_shared, own)) else shared
             yield Edge("", [row], None, self._next(tasks + rest, state.x, known))
 
     def _decide_part(self, state: State, spec: Spec, place: Place, rest: tuple[Task, ...]) -> Iterator[Edge]:
@@ -232,9 +232,14 @@ class Graph:
             if out is not None:
                 yield Edge("", [()], [spec], self._next(rest, out, dict(state.shared)))
         elif raw_size(spec) > LISTED:
+            if place.shared or has_shared(spec):
+                raise SpaceError(
+                    f"{place.path}: {type(spec).__name__} has {raw_size(spec):,} options; a part with shared or tied choices "
+                    f"may have at most {LISTED:,}"
+                )
             out = _only_output(spec, state.x, place)
             yield Edge("", (), None, self._next(rest, out, dict(state.shared)), unlisted=spec)
-        elif has_shared(spec):
+        elif place.shared or has_shared(spec):
             yield from self._decide_shared_part(state, spec, place, rest)
         else:
             prefix = f"{place.path}." if place.path else ""

@@ -1,0 +1,1 @@
+"""Blocks: the residual units that stages repeat."""

@@ -1,0 +1,1 @@
+"""Gates: rescale a feature map with weights computed from it."""

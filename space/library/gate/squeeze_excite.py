@@ -1,0 +1,78 @@
+"""Squeeze-and-excitation."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from archfront.space.library.common import Activation
+from archfront.space.library.layers import make_activation
+from archfront.space.spec import Factor, Gate, Paper, Positive
+from archfront.space.types import Feature
+from torch import Tensor, nn
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales every channel by a weight computed from the means (or maxima) of all channels."""
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        activation: str = "relu",
+        gate: str = "sigmoid",
+        squeeze: str = "average",
+    ) -> None:
+        super().__init__()
+        self.squeeze = squeeze
+        self.reduce = nn.Linear(channels, hidden)
+        self.act = make_activation(activation)
+        self.expand = nn.Linear(hidden, channels)
+        self.gate = make_activation(gate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights: Tensor = self.gate(self.expand(self.act(self.reduce(self.summary(x)))))
+        return x * weights.reshape(*weights.shape, *[1] * (x.ndim - 2))
+
+    def summary(self, x: Tensor) -> Tensor:
+        """One number a channel: (N, C, ...) to (N, C)."""
+        positions = tuple(range(2, x.ndim))
+        if self.squeeze == "average":
+            return x.mean(positions)
+        if self.squeeze == "max":
+            return x.amax(positions)
+        return x.mean(positions) + x.amax(positions)
+
+
+class SqueezeExcite(Gate):
+    """x * gate(W2 act(W1 z + b1) + b2), z the mean of every channel over all positions, W1: C -> R, W2: R -> C.
+
+    R is `ratio * C` to the nearest multiple of `divisor`, at least one. In an inverted residual the gate sees the
+    expanded width: a quarter of the block's input, as in EfficientNet, is `ratio=0.25 / expand`. Takes any number of
+    dimensions.
+
+    Args:
+        ratio: inner width over width; 1/16 in the paper.
+        activation: act, ReLU in the paper.
+        gate: function that makes the weights; "hardsigmoid" in MobileNetV3.
+        squeeze: what z is: the mean, the maximum, or their sum.
+        divisor: R is a multiple of it; 8 in MobileNetV3.
+
+    Hu et al., 2018, Squeeze-and-Excitation Networks.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        title="Squeeze-and-Excitation Networks",
+        authors="Jie Hu, Li Shen, Samuel Albanie, Gang Sun, Enhua Wu",
+        year=2018,
+        key="squeeze_excitation",
+    )
+
+    ratio: Factor = 0.25
+    activation: Activation = "relu"
+    gate: Literal["sigmoid", "hardsigmoid"] = "sigmoid"
+    squeeze: Literal["average", "max", "average+max"] = "average"
+    divisor: Positive = 1
+
+    def build(self, x: Feature) -> nn.Module:
+        hidden = self.divisor * max(1, round(self.ratio * x.channels / self.divisor))
+        return SqueezeExcitation(x.channels, hidden, self.activation, self.gate, self.squeeze)

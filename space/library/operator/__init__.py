@@ -1,0 +1,1 @@
+"""Convolution-like maps that hosts put between their own normalisations and activations."""

@@ -1,0 +1,1 @@
+"""Stems: from an image to the first feature map."""

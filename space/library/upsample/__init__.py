@@ -1,0 +1,1 @@
+"""Increases of resolution."""
