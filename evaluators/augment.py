@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from archfront.space.errors import ArchfrontError, nearest
 from torch import Generator, Tensor
 from torch.nn import functional as F
+
+from archfront.space.errors import ArchfrontError, nearest
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from archfront.space.types import Feature, Image
 
 from .data_batches import Normalise, Split, batches, epoch_generator
@@ -133,7 +134,9 @@ def load_data(
     loaded = {}
     for split, (part, _) in plan.items():
         images, kept = found.parts[part].load(rows[split], form, faults, report)
-        loaded[split] = images, torch.from_numpy(found.parts[part].labels[kept]), torch.from_numpy(kept)
+        order = np.random.default_rng(seed).permutation(len(kept))
+        labels_kept = found.parts[part].labels[kept]
+        loaded[split] = images[order], torch.from_numpy(labels_kept[order]), torch.from_numpy(kept[order])
     _check_loaded(loaded, classes, source)
 
     normalise = Normalise.of(loaded["train"][0])
@@ -154,15 +157,15 @@ def load_data(
 
 def _numbered(source: Source) -> tuple[str, ...]:
     """Classes that are named by their labels: all numbers up to the highest label, each of which must occur."""
-    labels = source.parts["train"].labels
-    highest = int(labels.max(initial=-1))
-    missing = np.setdiff1d(np.arange(highest + 1), labels)
-    if len(missing):
+    train = source.parts["train"]
+    found = np.unique(train.labels[train.labels >= 0])
+    gaps = np.flatnonzero(found != np.arange(len(found)))
+    if len(gaps):
         raise DataError(
-            f"{source.name}: labels run up to {highest} ({source.parts['train'].where(int(labels.argmax()))}), but label "
-            f"{missing[0]} has no training image; labels must count from 0 without gaps"
+            f"{source.name}: labels run up to {found[-1]} ({train.where(int(train.labels.argmax()))}), "
+            f"but no training image has label {gaps[0]}; labels must count from 0 without gaps"
         )
-    return tuple(map(str, range(highest + 1)))
+    return tuple(map(str, found))
 
 
 def _usable_rows(source: Source, part: str, classes: int, faults: Faults) -> IntArray:
@@ -170,10 +173,9 @@ def _usable_rows(source: Source, part: str, classes: int, faults: Faults) -> Int
     inside = (listing.labels >= 0) & (listing.labels < classes)
     for row in np.flatnonzero(~inside):
         label = listing.labels[row]
-        faults.add(
-            listing.where(int(row)), "has no label" if label == -1 else f"label {label} is not in 0..{classes - 1}"
-        )
-    rows = np.flatnonzero(inside)
+        why = "has no label" if label == -1 else f"label {label} is not in 0..{classes - 1}"
+        faults.add(listing.where(int(row)), why)
+    rows: IntArray = np.flatnonzero(inside)
     if not len(rows):
         raise DataError(f"{source.name}: no usable image in the {part} split")
     return rows
@@ -181,10 +183,17 @@ def _usable_rows(source: Source, part: str, classes: int, faults: Faults) -> Int
 
 def _check_classes(source: Source, usable: Mapping[str, IntArray], classes: tuple[str, ...], faults: Faults) -> None:
     if len(classes) < 2:
-        raise DataError(f"{source.name}: only one class ({classes[0]}); telling classes apart takes two or more")
+        raise DataError(f"{source.name}: has {len(classes)} class ({', '.join(classes)}); it takes two to tell apart")
     for part, rows in usable.items():
         for label in np.setdiff1d(np.arange(len(classes)), source.parts[part].labels[rows]):
             faults.add(f"{source.name}, {part} split", f"class {classes[label]!r} has no image")
+    needed = 4 - len(source.parts)
+    counts = np.bincount(source.parts["train"].labels[usable["train"]], minlength=len(classes))
+    for label in np.flatnonzero((counts > 0) & (counts < needed)):
+        raise DataError(
+            f"{source.name}: class {classes[label]!r} has {counts[label]} images, it needs {needed}: "
+            "one for each split that is taken from the training images"
+        )
 
 
 def _check_loaded(loaded: Mapping[str, tuple[torch.Tensor, ...]], classes: tuple[str, ...], source: str) -> None:
@@ -192,7 +201,7 @@ def _check_loaded(loaded: Mapping[str, tuple[torch.Tensor, ...]], classes: tuple
     for split, (images, _, _) in loaded.items():
         if not len(images):
             raise DataError(f"{source}: no image of the {split} split can be used")
-    if len(loaded["train"][1].unique()) < 2:
+    if len(torch.unique(loaded["train"][1])) < 2:
         raise DataError(f"{source}: fewer than two of {len(classes)} classes are left for training")
 
 

@@ -108,13 +108,9 @@ def batches(
         DataError: no full batch although `drop_last`, or randomness without a generator.
     """
     if batch_size < 1 or first < 0:
-        raise DataError(
-            f"batch_size={batch_size}, first={first}: expected batch_size >= 1 and first >= 0"
-        )
+        raise DataError(f"batch_size={batch_size}, first={first}: expected batch_size >= 1 and first >= 0")
     if drop_last and batch_size > len(split):
-        raise DataError(
-            f"batch_size={batch_size}: with drop_last, {len(split)} images give no batch at all"
-        )
+        raise DataError(f"batch_size={batch_size}: with drop_last, {len(split)} images give no batch at all")
     if isinstance(augment, str):
         augment = augment_named(augment, (split.images.shape[2], split.images.shape[3]))
     if (shuffle or augment) and generator is None:

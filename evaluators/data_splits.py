@@ -33,8 +33,8 @@ def stratified(labels: IntArray, count: int, seed: int, least: int = 1) -> tuple
         rank[members[-1]] = 2
     if not least * len(classes) <= count <= len(labels) - len(classes):
         raise DataError(
-            f"cannot choose {count} of {len(labels)} images and leave the others with {least} chosen and one left of each "
-            f"of {len(classes)} classes: {least * len(classes)} to {len(labels) - len(classes)} can be chosen"
+            f"cannot split off {count} of {len(labels)} images: with {len(classes)} classes, "
+            f"{least * len(classes)} to {len(labels) - len(classes)} can be"
         )
     order = np.argsort(rank, kind="stable")
     return np.sort(order[:count]), np.sort(order[count:])

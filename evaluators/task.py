@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from archfront.hw_profiles.metrics import Measurement, Metric, metric
 from archfront.space.errors import ArchfrontError, ShapeError
 from archfront.space.types import FeatureType, Scores
-from torch import Tensor
-from torch.nn import functional as F
 
 
 class NonFiniteError(ArchfrontError, ArithmeticError):
@@ -119,9 +120,7 @@ class Accuracy(Tally):
             NonFiniteError: a logit is NaN or infinite.
         """
         if not bool(torch.isfinite(outputs).all()):
-            raise NonFiniteError(
-                "the network's outputs are NaN or infinite: its training diverged"
-            )
+            raise NonFiniteError("the network's outputs are NaN or infinite: its training diverged")
         self.correct += int((outputs.argmax(-1) == targets).sum())
         self.count += len(targets)
 
@@ -135,8 +134,9 @@ class Accuracy(Tally):
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """The interval of a proportion at `z` standard errors, 95 % by default; unlike the normal one it holds near 0 and 1.
+    """The interval of a proportion at `z` standard errors, 95 % by default.
 
+    Unlike the normal interval it holds near 0 and 1
     (Wilson, 1927, Probable Inference, the Law of Succession, and Statistical Inference)
     """
     share, weight = successes / trials, z * z / trials

@@ -1,1 +1,1 @@
-"""TODO"""
+"""From a study to a Pareto report: one HTML file."""

@@ -49,7 +49,10 @@ def peak(function: Callable[..., object]) -> int:
         (lambda x: x.exp().view(1, 32).view(1, 2, 4, 4).transpose(1, 2).reshape(1, 32), 2),  # views are free
         (lambda x: x.expand(8, 2, 4, 4).transpose(0, 1), 1),
         (lambda x: F.dropout(x, 0.5, training=False).exp(), 2),
-        (lambda x: torch.cat([part.exp() for part in x.chunk(2, 1)], 1), 2),  # x and both halves; then these and the result
+        (
+            lambda x: torch.cat([part.exp() for part in x.chunk(2, 1)], 1),
+            2,
+        ),  # x and both halves; then these and the result
         (lambda x: (x.exp(), x.sin(), x.cos()), 4),  # outputs live to the end
         (lambda x: x.exp() * x.shape[0] * x.shape[1], 2),  # sizes are no memory
         (lambda x: x.exp().sum() * x.sin().sum(), 2),  # nor are single numbers

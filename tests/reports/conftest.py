@@ -25,17 +25,6 @@ from archfront.space.network import Network, Stage
 from archfront.space.space import Space
 from archfront.space.types import Feature, Image
 
-METRICS = (
-    "macs",
-    "params",
-    "peak_bytes",
-    "predicted_latency_ms",
-    "latency_ms",
-    "supernet_accuracy",
-    "accuracy",
-    "test_accuracy",
-)
-
 
 def example_space() -> Space:
     mbconv = MBConv(kernel=one_of(3, 5, 7), expand=one_of(3.0, 4.0, 6.0), gate=one_of(None, SqueezeExcite()))
@@ -62,10 +51,17 @@ def _trial(number: int, architecture: Architecture, space: Space, noise: random.
     skill = 0.80 + 0.12 * (1 - math.exp(-latency)) + noise.gauss(0, 0.012)
     sites = {site: str(label) for site, label in space.choices(architecture).items()}
     row: dict[str, Any] = {
-        "number": number, "state": "complete", "reason": None, "origin": noise.choice(["random", "nsga2 crossover", "mutation"]),
-        "digest": architecture.digest, "architecture": json.dumps(architecture.to_dict()), "seconds": noise.uniform(0.4, 3.0),
-        "front": False, "picked": False, "sites": json.dumps(sites),
-    }  # fmt: skip
+        "number": number,
+        "state": "complete",
+        "reason": None,
+        "origin": noise.choice(["random", "nsga2 crossover", "mutation"]),
+        "digest": architecture.digest,
+        "architecture": json.dumps(architecture.to_dict()),
+        "seconds": noise.uniform(0.4, 3.0),
+        "front": False,
+        "picked": False,
+        "sites": json.dumps(sites),
+    }
     for name, value, how, spread in (
         ("macs", macs, "exact", math.nan),
         ("params", params, "exact", math.nan),
@@ -88,24 +84,15 @@ def _finish(row: dict[str, Any], noise: random.Random) -> None:
 
 
 def example_trials(count: int, seed: int = 0) -> pd.DataFrame:
-    """`count` candidates: about an eighth over the latency budget of 1.3 ms, every 37th failed, the best few finished."""
+    """`count` candidates: some over the budget of 1.3 ms, every 37th failed, the best finished with measurements."""
     space, noise = example_space(), random.Random(seed)
     rows = [_trial(n, space.sample(noise), space, noise) for n in range(count)]
     for row in rows:
-        if row["number"] % 37 == 11:
-            row |= {
-                "state": "failed",
-                "reason": "loss became NaN in step 41",
-                "supernet_accuracy": math.nan,
-                "supernet_accuracy.spread": math.nan,
-            }
-        elif row["predicted_latency_ms"] > 1.3:
-            row |= {
-                "state": "infeasible",
-                "reason": "predicted latency above 1.3 ms",
-                "supernet_accuracy": math.nan,
-                "supernet_accuracy.spread": math.nan,
-            }
+        failed = row["number"] % 37 == 11
+        if failed or row["predicted_latency_ms"] > 1.3:
+            row |= {"supernet_accuracy": math.nan, "supernet_accuracy.spread": math.nan}
+            row["state"] = "failed" if failed else "infeasible"
+            row["reason"] = "loss became NaN in step 41" if failed else "predicted latency above 1.3 ms"
     best = -math.inf
     for row in sorted((r for r in rows if r["state"] == "complete"), key=lambda r: r["predicted_latency_ms"]):
         if row["supernet_accuracy"] > best:
@@ -134,32 +121,38 @@ def example_data(trials: pd.DataFrame, **changes: Any) -> ReportData:
         }
     )  # fmt: skip
     values: dict[str, Any] = {
-        "title": "Made-up study for tests", "created": "2026-11-22T10:00:00+00:00", "space_text": str(example_space()),
-        "space_size": example_space().size, "input": "3x32x32", "data": "made-up images",
-        "objectives": ("accuracy", "latency_ms"), "budget": {"latency_ms": (None, 1.3), "params": (None, 5_000_000.0)},
-        "trials": trials, "references": references,
-        "configuration": {"search": {"trials": len(trials), "sampler": "nsga2", "seed": 0}, "budget": {"latency_ms": 1.3}},
+        "title": "Made-up study for tests",
+        "created": "2026-11-22T10:00:00+00:00",
+        "space_text": str(example_space()),
+        "space_size": example_space().size,
+        "input": "3x32x32",
+        "data": "made-up images",
+        "objectives": ("accuracy", "latency_ms"),
+        "budget": {"latency_ms": (None, 1.3), "params": (None, 5_000_000.0)},
+        "trials": trials,
+        "references": references,
+        "configuration": {"search": {"trials": len(trials), "sampler": "nsga2"}, "budget": {"latency_ms": 1.3}},
         "environment": {"torch": "2.13.0", "machine": {"cores": 2}, "profile": "local-cpu, onnxruntime, 1 thread"},
         "notes": ("3 of 12 networks left the front after they were measured.",),
-    }  # fmt: skip
+    }
     return ReportData(**{**values, **changes})
 
 
 @pytest.fixture(scope="session")
-def trials() -> pd.DataFrame:
+def candidates() -> pd.DataFrame:
     return example_trials(300)
 
 
 @pytest.fixture(scope="session")
-def data(trials: pd.DataFrame) -> ReportData:
-    return example_data(trials)
+def study(candidates: pd.DataFrame) -> ReportData:
+    return example_data(candidates)
 
 
 @pytest.fixture(scope="session")
-def make_trials() -> Callable[..., pd.DataFrame]:
+def make_candidates() -> Callable[..., pd.DataFrame]:
     return example_trials
 
 
 @pytest.fixture(scope="session")
-def make_data() -> Callable[..., ReportData]:
+def make_study() -> Callable[..., ReportData]:
     return example_data

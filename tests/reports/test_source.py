@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import archfront.space.library
+from archfront.reports.construction import Construction, Printer
 from archfront.reports.definitions import Definitions, global_names
 from archfront.reports.source import ExportError, source
 from archfront.space.architecture import Architecture
@@ -226,6 +227,40 @@ def test_names_that_cannot_be_a_function_and_a_file_are_refused(name: str) -> No
 def test_globals_are_told_from_locals_of_the_same_name() -> None:
     text = "def f(a, b=default):\n    local = a\n    x: Note = outside(local)\n    return [y for y in x]\n"
     assert global_names(text) == ["Note", "default", "outside"]
+
+
+class Holder(nn.Module):
+    """A module that is made with one value."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.value = value
+
+
+VALUES = [
+    None,
+    True,
+    0,
+    -3,
+    1e-5,
+    0.1,
+    "it's",
+    'a "b"',
+    "\\ \n",
+    (),
+    (1,),
+    (1, "x"),
+    [1, [2.5]],
+    {"a": (1, None), 2: []},
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_plain_arguments_are_written_so_that_they_read_back_as_they_were(value: object) -> None:
+    written = Printer(Construction(lambda: Holder(value)), Definitions()).network().flat
+    call = ast.parse(written, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert repr(ast.literal_eval(call.args[0])) == repr(value)
 
 
 # --------------------------------------------------------------------------- blocks in users' files

@@ -81,5 +81,5 @@ def test_references_run_on_other_images_and_classes_and_survive_json(name: str) 
 
 
 def test_a_misspelt_reference_names_the_nearest_one() -> None:
-    with pytest.raises(SpecError, match="unknown reference architecture 'resnet5'; did you mean 'resnet50'?"):
+    with pytest.raises(SpecError, match="'resnet5'; did you mean 'resnet50'"):
         reference("resnet5")

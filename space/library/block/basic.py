@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
         self.act1 = make_activation(activation)
         self.conv2 = conv2
         self.norm2 = nn.BatchNorm2d(out_channels)
-        self.gate = gate or nn.Identity()
+        self.gate = nn.Identity() if gate is None else gate
         self.drop_path = DropPath(drop_path)
         self.shortcut = Shortcut(in_channels, out_channels, stride, pool_shortcut)
         self.act2 = make_activation(activation)

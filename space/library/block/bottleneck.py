@@ -33,7 +33,7 @@ class BottleneckBlock(nn.Module):
         self.norm = nn.BatchNorm2d(hidden)
         self.act1 = make_activation(activation)
         self.expand = ConvNormAct(hidden, out_channels)
-        self.gate = gate or nn.Identity()
+        self.gate = nn.Identity() if gate is None else gate
         self.drop_path = DropPath(drop_path)
         self.shortcut = Shortcut(in_channels, out_channels, stride, pool_shortcut)
         self.act2 = make_activation(activation)

@@ -31,7 +31,7 @@ class FusedInvertedResidual(nn.Module):
         super().__init__()
         self.shortcut = stride == 1 and in_channels == out_channels
         self.conv = ConvNormAct(in_channels, hidden or out_channels, kernel, stride, activation=activation)
-        self.gate = gate or nn.Identity()
+        self.gate = nn.Identity() if gate is None else gate
         self.project = ConvNormAct(hidden, out_channels) if hidden else nn.Identity()
         self.drop_path = DropPath(drop_path)
 

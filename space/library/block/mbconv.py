@@ -31,7 +31,7 @@ class InvertedResidual(nn.Module):
             nn.Identity() if hidden == in_channels else ConvNormAct(in_channels, hidden, activation=activation)
         )
         self.depthwise = ConvNormAct(hidden, hidden, kernel, stride, groups=hidden, activation=activation)
-        self.gate = gate or nn.Identity()
+        self.gate = nn.Identity() if gate is None else gate
         self.project = ConvNormAct(hidden, out_channels)
         self.drop_path = DropPath(drop_path)
 

@@ -42,7 +42,7 @@ class PreActivationBlock(nn.Module):
         self.act = make_activation(activation)
         self.conv = nn.Conv2d(in_channels, out_channels, first, stride, padding=first // 2, bias=False)
         self.others = nn.Sequential(*(PreActivationConv(out_channels, k, activation, dropout) for k in others))
-        self.gate = gate or nn.Identity()
+        self.gate = nn.Identity() if gate is None else gate
         self.drop_path = DropPath(drop_path)
         changes = stride != 1 or in_channels != out_channels
         self.project = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False) if changes else None

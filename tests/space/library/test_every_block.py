@@ -8,7 +8,16 @@ import archfront.space.library  # noqa: F401 - registers every block
 import pytest
 import torch
 from archfront.space.errors import ShapeError
+from archfront.space.library.block.bottleneck import Bottleneck
+from archfront.space.library.block.fused_mbconv import FusedMBConv
+from archfront.space.library.block.mbconv import MBConv
+from archfront.space.library.block.metaformer import MetaFormer
+from archfront.space.library.block.wide_basic import WideBasic
+from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.library.mixer.identity import IdentityMixer
+from archfront.space.library.mixer.large_kernel import LargeKernel
+from archfront.space.library.mixer.window_attention import WindowAttention
+from archfront.space.library.operator.conv import Conv
 from archfront.space.spec import KINDS, Spec, registry
 from archfront.space.types import Feature, Tokens
 
@@ -99,3 +108,33 @@ def test_every_block_names_its_paper_and_says_what_it_computes(cls: type[Spec]) 
 def test_tokens_are_refused_where_an_image_is_needed(cls: type[Spec]) -> None:
     with pytest.raises(ShapeError, match="takes channels x height x width, got 4 tokens of 16"):
         default(cls).output(Tokens(4, 16))
+
+
+OPTIONS = [
+    (MBConv(expand=1), MBConv(kernel=7, expand=6, gate=SqueezeExcite())),
+    (FusedMBConv(expand=1), FusedMBConv(kernel=5, expand=6)),
+    (Bottleneck(ratio=0.25), Bottleneck(ratio=1.0, operator=Conv(kernel=5))),
+    (WideBasic(kernels=(1, 3)), WideBasic(kernels=(3, 3, 5))),
+    (MetaFormer(mixer=LargeKernel(kernel=3)), MetaFormer(mixer=LargeKernel(kernel=9), layer_scale=0.1)),
+    (WindowAttention(window=3, head_dim=8), WindowAttention(window=7, head_dim=8)),
+    *((default(cls), default(cls)) for cls in BLOCKS),
+]
+
+
+@pytest.mark.parametrize(("small", "large"), OPTIONS)
+def test_parameters_keep_their_names_and_only_grow_with_the_options_so_that_weights_can_be_shared(
+    small: Spec, large: Spec
+) -> None:
+    ours = small.build(Feature(16, (8, 8))).named_parameters()
+    theirs = dict(large.build(Feature(32, (8, 8))).named_parameters())
+    for name, parameter in ours:
+        assert parameter.ndim == theirs[name].ndim
+        assert all(n <= m for n, m in zip(parameter.shape, theirs[name].shape, strict=True)), name
+        assert all((m - n) % 2 == 0 for n, m in zip(parameter.shape[2:], theirs[name].shape[2:], strict=True)), name
+
+
+@pytest.mark.parametrize("cls", BLOCKS)
+def test_declared_fused_projections_exist_and_divide_evenly(cls: type[Spec]) -> None:
+    for module in default(cls).build(Feature(16, (8, 8))).modules():
+        for name, segments in getattr(module, "fused_outputs", {}).items():
+            assert getattr(module, name).weight.shape[0] % segments == 0

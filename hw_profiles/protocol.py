@@ -1,0 +1,374 @@
+"""Measuring latency: interleaved rounds in fresh processes, the best case of each, intervals, and a health gate.
+
+Why this and not the mean of a loop: on a machine that does other work as well, the mean ranks little better than
+chance, while the fastest run of many interleaved visits repeats within a percent. A process can be slower than the next
+for its whole life (memory placement), hence several of them, and the median over them (figures in docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from archfront.hw_profiles.metrics import Measurement
+from archfront.space.architecture import Architecture
+
+from . import intervals, worker
+from .profile import LatencyError, Profile, require_local
+from .runtimes import RUNTIMES, Prepared, Probe, Reference, Workload
+
+REFERENCE = "(reference)"
+"""Name of the reference network in a run."""
+
+MINIMUM_ROUNDS = 3
+NOISY_SPREAD, NOISY_DRIFT = 1.3, 0.05
+
+Progress = Callable[[int, int, str], None]
+"""Called with steps done, steps in all, and what is being done."""
+
+Launch = Callable[[worker.Plan], Mapping[str, Any]]
+"""Carries out a plan in a fresh process and returns what `worker.interleave` returned there."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How much is measured.
+
+    Args:
+        target: half-width of the 95 % interval, as a share of the latency, at which measuring stops.
+        max_seconds: of timing, preparing and loading the models not included; three rounds are always completed.
+        processes: fresh processes at least; three times as many at most, where the target asks for them.
+        rounds: visits of every model in a process.
+        visit_ms: least duration of the timed runs of a visit.
+        warm_ms: least warm-up of a model in a process.
+        seed: of the random orders.
+    """
+
+    target: float = 0.02
+    max_seconds: float = 120.0
+    processes: int = 3
+    rounds: int = 24
+    visit_ms: float = 2.0
+    warm_ms: float = 50.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("target", "max_seconds", "visit_ms"):
+            if not getattr(self, name) > 0:
+                raise LatencyError(f"{name} must be positive, got {getattr(self, name)!r}")
+        if self.processes < 1 or self.rounds < MINIMUM_ROUNDS:
+            raise LatencyError(f"measuring needs at least 1 process and {MINIMUM_ROUNDS} rounds, got "
+                               f"{self.processes} and {self.rounds}")  # fmt: skip
+
+
+# --------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class Health:
+    """How steady the machine was during a run, judged by the reference network.
+
+    Args:
+        reference_ms: its best case.
+        spread: its median run over its fastest, 1 on a perfectly quiet machine.
+        drift: largest change of its fastest run from the first to the last third of a process, as a share.
+    """
+
+    reference_ms: float
+    spread: float
+    drift: float
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the run has to be taken with care."""
+        return self.spread > NOISY_SPREAD or self.drift > NOISY_DRIFT
+
+
+@dataclass(frozen=True)
+class LatencyResult:
+    """The latency of one workload on one profile, with every sample.
+
+    Args:
+        name: of the workload in its run.
+        profile: digest of the profile.
+        run: identifies the run; only workloads of one run are compared pairwise.
+        samples: nanoseconds of each run, by process, round and run.
+        contention: share of visits during which something else ran on this core (wall time above 1.05 CPU time).
+        width: half-width of the 95 % interval as a share of `value_ms`.
+        target: the width that was asked for.
+        health: of the run.
+        converter: what wrote the model for the runtime.
+    """
+
+    name: str
+    profile: str
+    run: str
+    samples: tuple[tuple[tuple[int, ...], ...], ...] = field(repr=False)
+    contention: float
+    width: float
+    target: float
+    health: Health
+    converter: str
+
+    @cached_property
+    def minima(self) -> list[intervals.Array]:
+        """For every process, the fastest run of each visit in milliseconds, shape (rounds,)."""
+        return [np.array([min(visit) / 1e6 for visit in process]) for process in self.samples]
+
+    @cached_property
+    def process_ms(self) -> tuple[float, ...]:
+        """The fastest run of every process."""
+        return tuple(float(visits.min()) for visits in self.minima)
+
+    @property
+    def value_ms(self) -> float:
+        """The ranking value: median over processes of the fastest run."""
+        return float(np.median(self.process_ms))
+
+    @property
+    def interval_ms(self) -> tuple[float, float]:
+        """The 95 % interval around `value_ms`."""
+        return self.value_ms * math.exp(-self.width), self.value_ms * math.exp(self.width)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval is as narrow as was asked for."""
+        return self.width <= self.target
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the health gate marked the run."""
+        return self.health.noisy
+
+    @cached_property
+    def _all(self) -> intervals.Array:
+        return np.array([ns / 1e6 for process in self.samples for visit in process for ns in visit])
+
+    @property
+    def count(self) -> int:
+        """How many runs were timed."""
+        return len(self._all)
+
+    def percentile(self, percent: float) -> float:
+        """A percentile of all runs in milliseconds: 50, 90 and 99 say what the machine's other work makes of it."""
+        return float(np.percentile(self._all, percent))
+
+    def measurement(self) -> Measurement:
+        """The ranking value with half its interval."""
+        return Measurement(self.value_ms, "measured", self.value_ms * math.expm1(self.width), self.count)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two workloads of one run compare: `a` takes `ratio` times as long as `b`, 95 % interval [low, high]."""
+
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def tie(self) -> bool:
+        """Whether the interval leaves open which one is faster."""
+        return self.low <= 1.0 <= self.high
+
+
+def compare(a: LatencyResult, b: LatencyResult, seed: int = 0) -> Comparison:
+    """The paired ratio of two workloads that were timed in the same rounds.
+
+    Raises:
+        LatencyError: they come from different profiles or runs.
+    """
+    if a.profile != b.profile:
+        raise LatencyError(f"{a.name} and {b.name} were measured on different profiles ({a.profile}, {b.profile})")
+    if a.run != b.run:
+        raise LatencyError(f"{a.name} and {b.name} were measured in different runs; pairs need one run of both")
+    return Comparison(*intervals.paired_ratio(a.minima, b.minima, seed))
+
+
+# --------------------------------------------------------------------------- running
+
+
+def measure(
+    candidates: Mapping[str, Workload | Architecture],
+    profile: Profile,
+    schedule: Schedule | None = None,
+    progress: Progress | None = None,
+    prepare_seconds: float = math.inf,
+) -> dict[str, LatencyResult]:
+    """Measure all candidates against each other on this machine.
+
+    Candidates are specs, not modules: latency does not depend on weights, and fresh processes need no pickled code.
+
+    Args:
+        candidates: by name, an architecture or a spec with its input type.
+        profile: of this machine.
+        schedule: how much is measured.
+        progress: told about every model prepared and every process run.
+        prepare_seconds: candidates that are not prepared after this long are left out.
+
+    Returns:
+        A result for every candidate that was prepared in time, in the order given.
+
+    Raises:
+        LatencyError: the profile is another machine's, a candidate cannot be converted or computes something else than
+            in torch, or a process failed or took far too long (with the end of what it printed).
+    """
+    schedule = schedule or Schedule()
+    require_local(profile)
+    if not candidates:
+        return {}
+    if REFERENCE in candidates:
+        raise LatencyError(f"{REFERENCE!r} is the name of the reference network; call the candidate something else")
+    with tempfile.TemporaryDirectory(prefix="archfront-latency-") as name:
+        folder = Path(name)
+        workloads = {REFERENCE: (Reference(), Probe.INPUT), **candidates}
+        prepared = prepare(workloads, profile, folder, progress, prepare_seconds)
+        launch = in_subprocess(prepared, profile, folder)
+        done = 0
+
+        def step(plan: worker.Plan) -> Mapping[str, Any]:
+            nonlocal done
+            if progress:
+                progress(done, max(schedule.processes, done + 1), f"timing {len(prepared) - 1} models")
+            done += 1
+            return launch(plan)
+
+        processes = collect(step, schedule)
+    return summarise(processes, profile, schedule, {name: p.converter for name, p in prepared.items()})
+
+
+def prepare(
+    candidates: Mapping[str, Workload | Architecture],
+    profile: Profile,
+    folder: Path,
+    progress: Progress | None = None,
+    max_seconds: float = math.inf,
+) -> dict[str, Prepared]:
+    """Convert and verify candidates before anything is timed, two at least; files go into `folder`."""
+    runtime, start = RUNTIMES[profile.runtime], time.monotonic()
+    prepared: dict[str, Prepared] = {}
+    for name, candidate in candidates.items():
+        if len(prepared) > 1 and time.monotonic() - start > max_seconds:
+            break
+        if progress:
+            progress(len(prepared), len(candidates), f"preparing {name}")
+        workload = (candidate.network, candidate.input) if isinstance(candidate, Architecture) else candidate
+        prepared[name] = runtime.prepare(name, workload, profile, folder)
+    return prepared
+
+
+def in_subprocess(prepared: Mapping[str, Prepared], profile: Profile, folder: Path) -> Launch:
+    """A launcher of worker processes, one after the other: side by side they would slow each other down."""
+    models = {name: dict(p.model) for name, p in prepared.items()}
+
+    def launch(plan: worker.Plan) -> Mapping[str, Any]:
+        job, result = folder / "job.json", folder / "result.json"
+        result.unlink(missing_ok=True)
+        content = {"models": models, "threads": profile.threads, "plan": vars(plan), "result": str(result)}
+        job.write_text(json.dumps(content), encoding="utf-8")
+        # -P: without it the worker's folder, with modules such as profile.py, would hide the standard library's
+        command = [sys.executable, "-P", str(Path(worker.__file__).resolve()), str(job)]
+        _run(command, limit=60 + len(models) + 3 * plan.seconds)
+        try:
+            data: Mapping[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise LatencyError(f"the measuring process left no readable result ({error})") from None
+        return data
+
+    return launch
+
+
+def _run(command: Sequence[str], limit: float) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=limit, check=False)
+    except subprocess.TimeoutExpired as error:
+        printed = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else error.stderr or ""
+        raise LatencyError(
+            f"the measuring process did not end within {limit:.0f} s; give it more time or fewer models{_tail(printed)}"
+        ) from None
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise LatencyError(f"the measuring process was killed by {name}{_tail(done.stderr)}")
+    if done.returncode > 0:
+        raise LatencyError(f"the measuring process failed{_tail(done.stderr)}")
+
+
+def _tail(printed: str, lines: int = 12) -> str:
+    last = [line for line in printed.splitlines() if line.strip()][-lines:]
+    return "; its last words:\n  " + "\n  ".join(last) if last else ", without a word"
+
+
+def collect(launch: Launch, schedule: Schedule, now: Callable[[], float] = time.monotonic) -> list[Mapping[str, Any]]:
+    """Run processes until every interval is narrow, time is up, or there are three times as many as asked for."""
+    start, processes = now(), list[Mapping[str, Any]]()
+    while True:
+        begin = now()
+        left = schedule.max_seconds - (begin - start)
+        seconds = max(left / max(1, schedule.processes - len(processes)), 0.0)
+        seed = schedule.seed + 1000 * len(processes)
+        plan = worker.Plan(schedule.rounds, schedule.visit_ms, schedule.warm_ms, seconds, seed, MINIMUM_ROUNDS)
+        processes.append(launch(plan))
+        if len(processes) < schedule.processes:
+            continue
+        widths = intervals.best_case_width(_visit_minima(processes)[1], schedule.seed)
+        another = now() - start + (now() - begin) <= schedule.max_seconds
+        if widths.max() <= schedule.target or len(processes) >= 3 * schedule.processes or not another:
+            return processes
+
+
+def _visit_minima(processes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[intervals.Array]]:
+    names = sorted(processes[0]["rounds"][0])
+    return names, [
+        np.array([[min(visits[name]["wall"]) for name in names] for visits in process["rounds"]], dtype=float)
+        for process in processes
+    ]
+
+
+def summarise(
+    processes: Sequence[Mapping[str, Any]], profile: Profile, schedule: Schedule, converters: Mapping[str, str]
+) -> dict[str, LatencyResult]:
+    """The results of a run from what its processes returned; `converters` names the candidates, in order."""
+    names, blocks = _visit_minima(processes)
+    widths = dict(zip(names, intervals.best_case_width(blocks, schedule.seed), strict=True))
+    health, run = _health(processes), uuid.uuid4().hex
+    results = {}
+    for name, converter in converters.items():
+        visits = [[visit[name] for visit in process["rounds"]] for process in processes]
+        everything = [visit for process in visits for visit in process]
+        results[name] = LatencyResult(
+            name=name,
+            profile=profile.digest,
+            run=run,
+            samples=tuple(tuple(tuple(visit["wall"]) for visit in process) for process in visits),
+            contention=sum(sum(visit["wall"]) > 1.05 * visit["cpu"] for visit in everything) / len(everything),
+            width=float(widths[name]),
+            target=schedule.target,
+            health=health,
+            converter=converter,
+        )
+    results.pop(REFERENCE, None)
+    return results
+
+
+def _health(processes: Sequence[Mapping[str, Any]]) -> Health:
+    fastest, runs, drift = [], list[int](), 0.0
+    for process in processes:
+        visits = [visit[REFERENCE]["wall"] for visit in process["rounds"]]
+        third = -(-len(visits) // 3)
+        first, last = (min(map(min, part)) for part in (visits[:third], visits[-third:]))
+        drift = max(drift, abs(last / first - 1))
+        fastest.append(min(map(min, visits)))
+        runs.extend(ns for visit in visits for ns in visit)
+    return Health(float(np.median(fastest)) / 1e6, float(np.median(runs)) / min(fastest), drift)

@@ -1,0 +1,303 @@
+"""What a report says in words: the best network, how far its numbers can be trusted, and what is missing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archfront.hw_profiles.metrics import METRICS, Metric, metric
+
+from .figures import FINALS, STAND_INS, best_known, leading, present_metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .report import ReportData
+
+COSTS = ("latency_ms", "params", "macs", "peak_bytes", "energy_mj")
+
+NBSP = "\u00a0"
+
+HOW = {"exact": "counted", "measured": "measured", "predicted": "predicted"}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number with its name and how it was got."""
+
+    title: str
+    value: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The first thing a reader sees: a headline, a sentence, and the numbers of the chosen network, if there is one."""
+
+    headline: str
+    sentence: str
+    number: int | None = None
+    facts: tuple[Fact, ...] = ()
+
+
+def with_spread(of: Metric, value: float, spread: float | None) -> str:
+    """`value` with its interval, both to the place of the interval's second digit: "96.94 ± 0.81 %"."""
+    if spread is None or math.isnan(spread) or spread <= 0:
+        return of.format(value)
+    half = spread / of.scale
+    places = min(max(1 - math.floor(math.log10(half)), 0), 6)
+    return f"{value / of.scale:,.{places}f} ± {half:,.{places}f} {of.unit}".strip()
+
+
+def answer(data: ReportData) -> Answer:
+    """The exported network; without one the best of the front; without that, why there is none."""
+    trials = data.trials
+    if trials.empty:
+        return Answer(
+            "Nothing has been tried yet", "The study holds no candidate. Run the search, then the report again."
+        )
+    complete = trials[trials["state"] == "complete"]
+    if complete.empty:
+        return Answer("No network fits the budget", _why_none(data))
+    chosen = trials[trials["picked"].astype(bool)]
+    if chosen.empty:
+        chosen = _best(data, complete)
+    row = chosen.iloc[0]
+    number = int(row["number"])
+    role = "The exported network" if bool(row["picked"]) else "The best network so far"
+    within = f" within {budget_words(data)}" if data.budget else ""
+    reached = [text for name in data.objectives for text in _reached(row, name)]
+    headline = f"Network {number} reaches {' at '.join(reached)}" if reached else f"Network {number}"
+    return Answer(headline, f"{role}{within}: {_crowd(data)}.", number, tuple(_facts(row)))
+
+
+def _reached(row: pd.Series[Any], name: str) -> list[str]:
+    """The best known value of objective `name` and, where that is not clear from the unit, what it is."""
+    shown = _shown(row, FINALS.get(metric(name).name, metric(name).name))
+    if shown is None:
+        return []
+    of = METRICS[shown]
+    what = {"%": " accuracy", "ms": ""}.get(of.unit, f" {_lower(of)}")
+    return [of.format(float(row[shown])).replace(" ", NBSP) + what]
+
+
+def budget_words(data: ReportData) -> str:
+    """The budget as a person would say it: "latency ≤ 2 ms and parameters ≤ 1 M"."""
+    words = []
+    for name, (low, high) in data.budget.items():
+        of = metric(name)
+        for sign, bound in (("≤", high), ("≥", low)):
+            words += [f"{_lower(of)} {sign} {of.format(bound)}".replace(" ", NBSP)] if bound is not None else []
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:]))) or "the budget"
+
+
+def evidence(data: ReportData) -> list[str]:
+    """Sentences about how sure the numbers are; each one only where the study holds what it needs."""
+    front = data.trials[data.trials["front"].astype(bool)]
+    sentences = [
+        _interval_sentence(front, "latency_ms"),
+        _prediction_sentence(data.trials),
+        _ties_sentence(data, front),
+        _ranking_sentence(data.trials),
+        _optimism_sentence(data.trials),
+    ]
+    return [sentence for sentence in sentences if sentence]
+
+
+def front_table(data: ReportData) -> dict[str, Any]:
+    """The front as titles and rows of text, best in the leading objective at the top."""
+    front = data.trials[data.trials["front"].astype(bool)]
+    names = present_metrics(front)
+    if len(front):
+        of = METRICS[leading(data)]
+        front = front.assign(_order=best_known(front, of.name)).sort_values("_order", ascending=of.direction == "min")
+    rows = [
+        {"number": int(row["number"]), "picked": bool(row["picked"]), "cells": [_cell(row, name) for name in names]}
+        for _, row in front.iterrows()
+    ]
+    return {"titles": [METRICS[name].title for name in names], "rows": rows}
+
+
+def coverage(data: ReportData) -> list[tuple[str, list[int]]]:
+    """For every metric how many candidates have it counted, measured, predicted, and not at all."""
+    rows = []
+    for name, of in METRICS.items():
+        known = data.trials[name].notna() if name in data.trials else data.trials["number"].isna()
+        kinds = data.trials.get(f"{name}.provenance")
+        counts = [int(((kinds == kind) & known).sum()) if kinds is not None else 0 for kind in HOW]
+        rows.append((of.title, [*counts, len(data.trials) - int(known.sum())]))
+    return rows
+
+
+# --------------------------------------------------------------------------- parts of the answer
+
+
+def _best(data: ReportData, complete: pd.DataFrame) -> pd.DataFrame:
+    """The best candidate in the leading objective; one that was measured for it goes before any estimate."""
+    of = METRICS[leading(data)]
+    values = best_known(complete, of.name)
+    final = complete[of.name].notna() if of.name in complete else values.isna()
+    sign = 1 if of.direction == "min" else -1
+    order = complete.assign(_final=~final, _value=sign * values).sort_values(["_final", "_value"])
+    return order.head(1)
+
+
+def _facts(row: pd.Series[Any]) -> list[Fact]:
+    facts = []
+    for name in ("accuracy", "test_accuracy", *COSTS):
+        shown = _shown(row, name)
+        if shown is None:
+            continue
+        how = HOW.get(str(row.get(f"{shown}.provenance")), "")
+        how = "with shared weights" if shown == "supernet_accuracy" else how
+        facts.append(Fact(METRICS[shown].title, _cell(row, shown), how))
+    return facts
+
+
+def _shown(row: pd.Series[Any], name: str) -> str | None:
+    """`name` or what stands in for it, whichever is known first."""
+    return next((n for n in (name, STAND_INS.get(name, name)) if _known(row, n)), None)
+
+
+def _cell(row: pd.Series[Any], name: str) -> str:
+    return with_spread(METRICS[name], float(row[name]), row.get(f"{name}.spread")) if _known(row, name) else "–"
+
+
+def _known(row: pd.Series[Any], name: str) -> bool:
+    return name in row and row[name] is not None and math.isfinite(float(row[name]))
+
+
+def _crowd(data: ReportData) -> str:
+    states = data.trials["state"].value_counts()
+    parts = [
+        f"{int(states.get(state, 0)):,} {words}"
+        for state, words in (("infeasible", "did not fit the budget"), ("failed", "failed"))
+        if states.get(state, 0)
+    ]
+    front = int(data.trials["front"].sum())
+    crowd = f"{f'one of {front} on the front ' if front else ''}out of {_count(len(data.trials), 'candidate')}"
+    return crowd + (f", of which {' and '.join(parts)}" if parts else "")
+
+
+def _why_none(data: ReportData) -> str:
+    """Which bounds exclude how many candidates and how near the nearest came; or what failed most often."""
+    trials = data.trials
+    infeasible = trials[trials["state"] == "infeasible"]
+    if infeasible.empty:
+        reasons = trials["reason"].dropna().value_counts()
+        most = f" Most often: {reasons.index[0]} ({_count(int(reasons.iloc[0]), 'time')})." if len(reasons) else ""
+        return f"All {_count(len(trials), 'candidate')} failed.{most}"
+    words = [f"None of {_count(len(trials), 'candidate')} fits the budget."]
+    for name, (low, high) in data.budget.items():
+        of = metric(name)
+        values = best_known(infeasible, of.name).dropna()
+        for bound, over in ((high, True), (low, False)):
+            if bound is None or values.empty:
+                continue
+            misses = int((values > bound).sum() if over else (values < bound).sum())
+            nearest = values.min() if over else values.max()
+            if misses:
+                words.append(
+                    f"{of.title} {'above' if over else 'below'} {of.format(bound)} excludes {misses} of {len(values)}; "
+                    f"the nearest reached {of.format(float(nearest))}."
+                )
+    return " ".join(words)
+
+
+# --------------------------------------------------------------------------- parts of the evidence
+
+
+def _interval_sentence(front: pd.DataFrame, name: str) -> str:
+    spread = f"{name}.spread"
+    if name not in front or spread not in front:
+        return ""
+    known = front[front[name].notna() & front[spread].notna()]
+    if known.empty:
+        return ""
+    share = (known[spread].astype(float) / known[name].astype(float)).to_numpy() * 100
+    return (
+        f"{METRICS[name].title} of {_count(len(known), 'network')} on the front was measured; the 95 % interval is typically "
+        f"±{np.median(share):.2g} %, at worst ±{share.max():.2g} %."
+    )
+
+
+def _prediction_sentence(trials: pd.DataFrame) -> str:
+    pairs = _pairs(trials, "latency_ms", "predicted_latency_ms")
+    if pairs is None:
+        return ""
+    measured, predicted = pairs
+    error = np.abs(predicted / measured - 1) * 100
+    return (
+        f"Predicted latency was typically off by {np.median(error):.2g} %, at worst by {error.max():.2g} %, on "
+        f"{_count(len(error), 'network')} measured afterwards; expect the same of the hollow points."
+    )
+
+
+def _ties_sentence(data: ReportData, front: pd.DataFrame) -> str:
+    """How many steps along the front are smaller than the intervals of the two networks they lie between."""
+    of = METRICS[leading(data)]
+    spread = f"{of.name}.spread"
+    if of.name not in front or spread not in front:
+        return ""
+    known = front[front[of.name].notna() & front[spread].notna()].sort_values(of.name)
+    if len(known) < 2:
+        return ""
+    values, halves = known[of.name].astype(float).to_numpy(), known[spread].astype(float).to_numpy()
+    ties = int((np.diff(values) < np.hypot(halves[1:], halves[:-1])).sum())
+    if not ties:
+        return f"Every step in {_lower(of)} along the front is larger than its 95 % interval."
+    return (
+        f"{ties} of {len(values) - 1} steps in {_lower(of)} along the front are smaller than their 95 % interval: "
+        "treat those neighbours as equal and take the cheaper one."
+    )
+
+
+def _ranking_sentence(trials: pd.DataFrame) -> str:
+    pairs = _pairs(trials, "accuracy", "supernet_accuracy")
+    if pairs is None or len(pairs[0]) < 4:
+        return ""
+    final, estimate = pairs
+    tau = _kendall(final, estimate)
+    return (
+        f"The shared-weight estimate and the fine-tuned accuracy order the same {len(final)} networks with Kendall's "
+        f"tau {tau:.2f} (1 is the same order, 0 unrelated). All were chosen as good: little lies between them."
+    )
+
+
+def _optimism_sentence(trials: pd.DataFrame) -> str:
+    pairs = _pairs(trials, "accuracy", "test_accuracy")
+    if pairs is None:
+        return ""
+    gap = float(np.mean(pairs[0] - pairs[1])) * 100
+    how = "below" if gap >= 0 else "above"
+    return (
+        f"Test accuracy lies {abs(gap):.2g} points {how} validation accuracy on average over "
+        f"{_count(len(pairs[0]), 'network')}. Validation images chose these networks, test images did not."
+    )
+
+
+def _pairs(trials: pd.DataFrame, a: str, b: str) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    if a not in trials or b not in trials:
+        return None
+    known = trials[[a, b]].astype(float).dropna()
+    return (known[a].to_numpy(), known[b].to_numpy()) if len(known) else None
+
+
+def _kendall(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Kendall's tau-b: ties count for neither side (Kendall, 1945, The treatment of ties in ranking problems)."""
+    i, j = np.triu_indices(len(a), k=1)
+    da, db = np.sign(a[i] - a[j]), np.sign(b[i] - b[j])
+    norm = math.sqrt(float((da != 0).sum()) * float((db != 0).sum()))
+    return float((da * db).sum()) / norm if norm else math.nan
+
+
+def _count(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _lower(of: Metric) -> str:
+    return of.title if of.title.startswith("FLOPs") else of.title[0].lower() + of.title[1:]

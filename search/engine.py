@@ -1,0 +1,358 @@
+"""The search itself: check, profile, train, explore, finish. Every stage keeps what it did and resumes from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from archfront.evaluators.accuracy import SupernetAccuracy, fine_tune, score
+from archfront.evaluators.data import Dataset, load_data
+from archfront.evaluators.sandwich import Sandwich
+from archfront.evaluators.supernet import Supernet
+from archfront.evaluators.task import Classification, Task
+from archfront.evaluators.train import Training
+from archfront.hw_profiles.cost import cost, part_cost
+from archfront.hw_profiles.metrics import Measurement, metric
+from archfront.hw_profiles.profile import profile
+from archfront.space.architecture import Architecture
+from archfront.space.errors import ArchfrontError
+from archfront.space.files import StorageError
+from archfront.space.serial import encode
+from archfront.space.space import Space
+from archfront.space.spec import Spec
+from archfront.space.types import FeatureType
+
+from .budget import Bound, Budget, BudgetError
+from .config import StudyConfig
+from .feasible import Region
+from .final import Finalist, decide, load_finalists, ranked_front, save_finalists
+from .latency import LatencyModel
+from .progress import Reporter, Silent
+from .propose import Proposal, Proposer
+from .samplers import make_sampler
+from .spaces import find_space
+from .study import Study, StudyError
+from .trials import OBJECTIVES, Trial, TrialLog
+
+ADDITIVE = ("params", "macs", "latency_ms", "peak_excess")
+"""What adds up over parts; `peak_excess` stands for peak memory: the number of parts that break its bound."""
+
+FINAL_METRIC = {"supernet_accuracy": "accuracy", "predicted_latency_ms": "latency_ms"}
+"""What an estimate of the search becomes for the members of the front."""
+
+
+@dataclass
+class Search:
+    """One search in a study directory.
+
+    Args:
+        study: where it is kept.
+        config: what to do; for a resumed study it must agree with what was done.
+        reporter: where progress goes.
+    """
+
+    study: Study
+    config: StudyConfig
+    reporter: Reporter
+
+    def run(self) -> list[Finalist]:
+        """Everything, from where the last run stopped; gives the finalists, front and pick marked.
+
+        Raises:
+            ArchfrontError: bad input, an impossible budget, a damaged study; nothing that was done is lost.
+        """
+        with self.study.locked():
+            self.study.settle(self.config)
+            self._remember()
+            self.latency.prepare()
+            self._explain()
+            self.region.check()
+            self._train()
+            self._explore()
+            return self._finish()
+
+    # ------------------------------------------------------------------ what the search is about
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The images."""
+        options = self.config.data
+        with self.reporter.track("Loading images", 1) as advance:
+
+            def progress(done: int, total: int) -> None:
+                advance(done, f"of {total}")
+
+            return load_data(
+                options.source,
+                size=options.size,
+                validation=options.validation,
+                test=options.test,
+                limit=options.limit,
+                skip_bad=options.skip_bad,
+                seed=self.config.seed,
+                progress=progress,
+            )
+
+    @cached_property
+    def task(self) -> Task:
+        """What is learned."""
+        return Classification(len(self.data.classes))
+
+    @cached_property
+    def space(self) -> Space:
+        """The architectures to choose from."""
+        space = find_space(self.config.space, self.data.input, len(self.data.classes))
+        self.task.check(space.sample(0).output)
+        return space
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The bounds to keep."""
+        return Budget.parse(self.config.budget)
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that stand for the objectives while searching."""
+        return tuple(OBJECTIVES[name] for name in self.config.search.objectives)
+
+    @cached_property
+    def final_metrics(self) -> tuple[str, ...]:
+        """The metrics of the objectives for members of the front."""
+        return tuple(FINAL_METRIC.get(name, name) for name in self.metrics)
+
+    @cached_property
+    def latency(self) -> LatencyModel:
+        """Predicted and measured latency."""
+        return LatencyModel(
+            self.space, profile(self.config.device), self.config.latency, self.study.table_file, self.config.seed, self.reporter
+        )
+
+    @cached_property
+    def region(self) -> Region:
+        """What the budget leaves of the space, judged by exact counts and predicted latency."""
+        sums = {
+            "latency_ms": self.latency.sum_bound(self.budget["latency_ms"]),
+            "peak_excess": Bound("peak_bytes", high=0.5),
+        }
+        return Region(self.space, self.budget, ADDITIVE, self._part_costs, sums, self._cheap, self._shown)
+
+    def _cheap(self, architecture: Architecture) -> dict[str, float]:
+        """What is known of an architecture before it is trained."""
+        exact = {name: m.value for name, m in cost(architecture).measurements().items()}
+        return exact | {"latency_ms": self.latency.predict(architecture).value}
+
+    def _shown(self, name: str, total: float) -> str:
+        if name == "peak_excess":
+            return f"{total:.0f} parts that need more memory"
+        return metric(name).format(self.latency.typical(total) if name == "latency_ms" else total)
+
+    def _part_costs(self, spec: Spec, x: FeatureType) -> Sequence[float]:
+        counted = part_cost(spec, x)
+        return (
+            counted.params,
+            counted.macs,
+            self.latency.part_ms(spec, x),
+            float(not self.budget["peak_bytes"].holds(counted.peak_bytes)),
+        )
+
+    def _remember(self) -> None:
+        text = json.dumps([self.space.input.to_dict(), encode(self.space.network)], sort_keys=True)
+        self.study.remember(
+            data=self.data.fingerprint,
+            space=hashlib.sha256(text.encode()).hexdigest()[:16],
+            profile=self.latency.profile.digest,
+        )
+
+    def _explain(self) -> None:
+        """Say what is searched and what the budget leaves, before anything is trained."""
+        note = self.reporter.note
+        note(f"Space {self.config.space}: {self.space.size:,} architectures, {len(self.space.sites)} choices, input {self.space.input}")
+        for name, (least, greatest) in self.region.reach().items():
+            if name != "peak_excess":
+                how = "predicted" if name == "latency_ms" else "exact"
+                note(f"  {metric(name).title}: {self._shown(name, least)} to {self._shown(name, greatest)} ({how})")
+        note(f"Budget: {self.budget}")
+
+    # ------------------------------------------------------------------ supernet
+
+    @cached_property
+    def supernet(self) -> Supernet:
+        """The shared weights."""
+        return Supernet(self.space, self.config.seed, "cuda" if torch.cuda.is_available() else "cpu")
+
+    def _train(self) -> None:
+        recipe = self.config.supernet
+        sandwich = Sandwich(
+            self.supernet,
+            self.task,
+            lambda rng: self.space.sample(rng, over="sites", bounds=self.region.bounds),
+            recipe.label_smoothing,
+            recipe.randoms,
+            self.config.seed,
+        )
+        training = Training(
+            self.supernet.store.parameters,
+            sandwich,
+            self.data.train,
+            recipe,
+            seed=self.config.seed,
+            checkpoint=self.study.checkpoint,
+            identity=f"supernet/{self.study.facts['space']}/{self.data.fingerprint[:16]}",
+        )
+        if training.done:
+            return
+        with self.reporter.track("Training the supernet", training.total) as advance:
+            training.run(lambda step, total, loss: advance(step, f"loss {loss:.2f}"))
+
+    @cached_property
+    def rating(self) -> SupernetAccuracy:
+        """Rates candidates with the shared weights."""
+        return SupernetAccuracy(self.supernet, self.data, self.task, self.config.supernet.calibration_images)
+
+    # ------------------------------------------------------------------ exploration
+
+    @cached_property
+    def log(self) -> TrialLog:
+        """The trials so far."""
+        search = self.config.search
+        url = self.config.storage or f"sqlite:///{self.study.path / 'study.db'}"
+        sampler = make_sampler(search.sampler, search.population, self.config.seed)
+        return TrialLog(url, self.study.path.name, search.objectives, sampler)
+
+    def _explore(self) -> None:
+        wanted = self.config.search.trials
+        if len(self.log.trials) >= wanted:
+            return
+        proposer = Proposer(self.space, self.region, self.log, self.config.search.sampler, self.config.seed)
+        minutes = self.config.search.minutes
+        with self.reporter.track("Searching", wanted) as advance:
+            advance(len(self.log.trials), "")
+            while len(self.log.trials) < wanted:
+                if minutes is not None and sum(trial.seconds for trial in self.log.trials) > 60 * minutes:
+                    self.reporter.note(f"Stopped after {minutes:g} minutes of evaluation, as configured")
+                    return
+                proposal = proposer.next()
+                if proposal is None:
+                    self.reporter.note(f"Every architecture within the budget seems to be known: {len(self.log.trials)}")
+                    return
+                trial = self._evaluate(proposal)
+                proposer.record(proposal, trial)
+                advance(len(self.log.trials), self._standing())
+
+    def _evaluate(self, proposal: Proposal) -> Trial:
+        """Measure a candidate; whatever goes wrong with it becomes the reason of a failed trial."""
+        start = time.perf_counter()
+        measurements: dict[str, Measurement] = {}
+        reason = ""
+        try:
+            measurements |= cost(proposal.architecture).measurements()
+            measurements |= {"predicted_latency_ms": self.latency.predict(proposal.architecture)}
+            measurements |= self.rating.evaluate(proposal.architecture)
+        except StorageError:
+            raise
+        except (ArchfrontError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
+            reason = f"{type(error).__name__}: {error}" or traceback.format_exc(limit=1)
+        return Trial(
+            number=len(self.log.trials),
+            architecture=proposal.architecture,
+            measurements={} if reason else measurements,
+            reason=reason,
+            origin=proposal.origin,
+            choices=self.space.choices(proposal.architecture),
+            seconds=time.perf_counter() - start,
+        )
+
+    def _standing(self) -> str:
+        complete = [trial for trial in self.log.trials if trial.complete]
+        if not complete:
+            return "no candidate could be evaluated yet"
+        best = max(trial.values[self.metrics[0]] for trial in complete)
+        return f"best {metric(self.metrics[0]).format(best)}"
+
+    # ------------------------------------------------------------------ the front
+
+    def _finish(self) -> list[Finalist]:
+        """Fine-tune, measure and test members of the front; those that break the budget as measured are replaced."""
+        candidates = ranked_front(self.log.trials, self.metrics)
+        if not candidates:
+            reasons = {trial.reason for trial in self.log.trials}
+            raise StudyError(f"no candidate could be evaluated; reasons: {'; '.join(sorted(reasons)[:3])}")
+        members = self.config.final.members
+        finalists = load_finalists(self.study)
+        known = {finalist.architecture for finalist in finalists}
+        while True:
+            kept = sum(not self.budget.broken({k: m.value for k, m in f.measurements.items()}) for f in finalists)
+            waiting = [trial for trial in candidates if trial.architecture not in known]
+            batch = waiting[: members - kept]
+            if not batch or len(finalists) >= 3 * members:
+                break
+            finalists += self._finalise(batch)
+            known |= {trial.architecture for trial in batch}
+            finalists = decide(finalists, self.final_metrics, self.budget)
+            save_finalists(self.study, finalists)
+        if not any(finalist.picked for finalist in finalists):
+            raise BudgetError(self._nothing_left(finalists))
+        return finalists
+
+    def _finalise(self, trials: Sequence[Trial]) -> list[Finalist]:
+        tuned: list[dict[str, Measurement]] = []
+        with self.reporter.track("Fine-tuning the front", len(trials)) as advance:
+            for number, trial in enumerate(trials):
+                tuned.append(self._tune(trial))
+                advance(number + 1, metric("accuracy").format(tuned[-1]["accuracy"].value))
+        measured = self.latency.measure([trial.architecture for trial in trials])
+        return [
+            Finalist(trial.number, trial.architecture, {**trial.measurements, **own, "latency_ms": m}, noisy=noisy)
+            for trial, own, (m, noisy) in zip(trials, tuned, measured, strict=True)
+        ]
+
+    def _tune(self, trial: Trial) -> dict[str, Measurement]:
+        """Validation accuracy after fine-tuning, and the one look at the test split."""
+        network = self.supernet.extract(trial.architecture, self.rating.calibration).cpu()
+        fine_tune(
+            network,
+            self.data,
+            self.task,
+            self.config.final,
+            seed=self.config.seed,
+            checkpoint=self.study.weights(trial.architecture),
+            identity=f"final/{trial.architecture.digest}/{self.data.fingerprint[:16]}",
+        )
+        return {
+            "accuracy": score(network, self.data.validation, self.task),
+            "test_accuracy": score(network, self.data.test, self.task),
+        }
+
+    def _nothing_left(self, finalists: Sequence[Finalist]) -> str:
+        def excess(finalist: Finalist) -> float:
+            values = {name: m.value for name, m in finalist.measurements.items()}
+            return sum(bound.excess(values[bound.metric]) for bound in self.budget.broken(values))
+
+        nearest = min(finalists, key=excess)
+        values = {name: m.value for name, m in nearest.measurements.items()}
+        broken = ", ".join(f"{b} (measured {b.what.format(values[b.metric])})" for b in self.budget.broken(values))
+        return (
+            f"none of the {len(finalists)} best candidates keeps the budget once measured; the nearest is trial "
+            f"{nearest.number}, which breaks {broken}. Everything is kept in {self.study.path}"
+        )
+
+
+def search(study: Study, config: StudyConfig, reporter: Reporter | None = None) -> list[Finalist]:
+    """Run or resume a search; see `Search`."""
+    return Search(study, config, reporter or Silent()).run()
+
+
+def architecture_of(study: Study, number: int) -> Architecture:
+    """The architecture of a trial of a finished study."""
+    found = next((f.architecture for f in load_finalists(study) if f.number == number), None)
+    if found is None:
+        numbers = ", ".join(str(f.number) for f in load_finalists(study)) or "none yet"
+        raise StudyError(f"{study.path} has no finalist {number}; finalists: {numbers}")
+    return found

@@ -1,0 +1,150 @@
+"""What a budget leaves of a space: reachable ranges, bounds to sample within, and why nothing is left."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import numpy as np
+
+from archfront.hw_profiles.metrics import METRICS
+from archfront.space.architecture import Architecture
+from archfront.space.errors import SpaceError
+from archfront.space.space import Space
+from archfront.space.walk import Bounds, CostOf
+
+from .budget import Bound, Budget, BudgetError
+
+
+class Region:
+    """The part of a space that keeps a budget, for metrics that add up over parts.
+
+    Args:
+        space: the space.
+        budget: bounds; those on metrics outside `metrics` are not judged here.
+        metrics: names of the additive metrics, in the order in which `cost` gives their summands.
+        cost: the summands of one part.
+        sums: for a metric whose value is not the sum itself (latency), the bound on the sum for a bound on the value.
+        values: the metrics of an architecture, by which `accepts` has the last word.
+        shown: the text for a metric and a sum of it, for messages.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        budget: Budget,
+        metrics: tuple[str, ...],
+        cost: CostOf,
+        sums: Mapping[str, Bound],
+        values: Callable[[Architecture], Mapping[str, float]],
+        shown: Callable[[str, float], str],
+    ) -> None:
+        self.space = space
+        self.budget = budget
+        self.metrics = metrics
+        self.cost = cost
+        self.sums = sums
+        self.values = values
+        self.shown = shown
+
+    def accepts(self, architecture: Architecture) -> bool:
+        """Whether an architecture keeps every bound that can be judged before it is trained."""
+        return not self.budget.broken(self.values(architecture))
+
+    def _bound(self, name: str) -> Bound:
+        return self.sums.get(name, self.budget[name])
+
+    @cached_property
+    def bounds(self) -> Bounds | None:
+        """The bounds to sample within; None where the budget leaves the whole space."""
+        low = np.array([self._bound(name).low for name in self.metrics])
+        high = np.array([self._bound(name).high for name in self.metrics])
+        if not np.isfinite(low).any() and not np.isfinite(high).any():
+            return None
+        return Bounds(self.cost, low, high)
+
+    def reach(self) -> dict[str, tuple[float, float]]:
+        """The exact least and greatest sum of each metric over the space."""
+        low, high = self.space.graph.root.extremes(self.cost, len(self.metrics))
+        return {name: (float(low[i]), float(high[i])) for i, name in enumerate(self.metrics)}
+
+    def cheapest(self, name: str) -> Architecture:
+        """The architecture with the least sum of a metric."""
+        least = self.reach()[name][0]
+        low = np.full(len(self.metrics), -math.inf)
+        high = np.full(len(self.metrics), math.inf)
+        high[self.metrics.index(name)] = least * (1 + 1e-9) + 1e-12
+        return self.space.sample(0, bounds=Bounds(self.cost, low, high))
+
+    def sums_of(self, architecture: Architecture) -> dict[str, float]:
+        """The sum of each metric over the parts of an architecture."""
+        total = np.sum([self.cost(part.spec, part.input) for part in architecture.parts], axis=0)
+        return dict(zip(self.metrics, map(float, total), strict=True))
+
+    def check(self) -> None:
+        """Make sure that the budget leaves something.
+
+        Raises:
+            BudgetError: it does not: names the bound that excludes most, the nearest reachable architecture, and by how
+                much the bound would have to move.
+        """
+        for name, (least, greatest) in self.reach().items():
+            bound = self._bound(name)
+            if least > bound.high or greatest < bound.low:
+                raise BudgetError(self._alone(name, least if least > bound.high else greatest))
+        if self.bounds is None:
+            return
+        try:
+            self.space.sample(0, bounds=self.bounds)
+        except SpaceError:
+            raise BudgetError(self._together()) from None
+
+    def _alone(self, name: str, reached: float) -> str:
+        bound = self._bound(name)
+        above = reached > bound.high
+        distance = abs(reached / (bound.high if above else bound.low) - 1)
+        text = f"no architecture of the space keeps {self._wanted(name)}: the {'least' if above else 'most'} that it reaches is "
+        text += f"{self.shown(name, reached)}, {distance:.0%} {'above' if above else 'below'} the bound"
+        if above:
+            text += f". Nearest architecture:\n{self._sketch(self.cheapest(name))}"
+        return text
+
+    def _wanted(self, name: str) -> str:
+        """The bound as the user wrote it."""
+        bound = self.budget[name] if name in METRICS else self.budget["peak_bytes"]
+        return str(bound)
+
+    def _sketch(self, architecture: Architecture) -> str:
+        sums = self.sums_of(architecture)
+        figures = ", ".join(f"{name} {self.shown(name, value)}" for name, value in sums.items())
+        choices = ", ".join(f"{site}={label}" for site, label in self.space.choices(architecture).items())
+        return f"  {figures}\n  {choices}"
+
+    def _together(self) -> str:
+        rng = random.Random(0)
+        best = min(
+            (self.space.sample(rng, over="sites", bounds=self._one(name)) for name in self.metrics for _ in range(50)),
+            key=self._excess,
+        )
+        broken = [
+            f"{self._wanted(name)} (it has {self.shown(name, value)})"
+            for name, value in self.sums_of(best).items()
+            if not self._bound(name).holds(value)
+        ]
+        return (
+            f"each bound of the budget ({self.budget}) can be kept alone, but no architecture was found that keeps all. "
+            f"The nearest one breaks {' and '.join(broken)}:\n{self._sketch(best)}"
+        )
+
+    def _one(self, name: str) -> Bounds:
+        """Bounds with only those on one metric kept."""
+        low = np.full(len(self.metrics), -math.inf)
+        high = np.full(len(self.metrics), math.inf)
+        index = self.metrics.index(name)
+        low[index], high[index] = self._bound(name).low, self._bound(name).high
+        return Bounds(self.cost, low, high)
+
+    def _excess(self, architecture: Architecture) -> float:
+        return sum(self._bound(name).excess(value) for name, value in self.sums_of(architecture).items())

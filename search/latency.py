@@ -1,0 +1,144 @@
+"""Latency inside a search: a table of parts predicts while searching, the device has the last word on the front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from archfront.hw_profiles.metrics import Measurement
+from archfront.hw_profiles.profile import Profile
+from archfront.hw_profiles.protocol import Schedule, measure
+from archfront.hw_profiles.table import LatencyTable
+from archfront.space.architecture import Architecture
+from archfront.space.space import Space
+from archfront.space.spec import Spec
+from archfront.space.types import FeatureType
+
+from .budget import Bound
+from .config import LatencyConfig
+from .progress import Reporter
+
+POOL = 300
+"""Random architectures from which the calibration networks are chosen."""
+
+
+class LatencyModel:
+    """Predicts and measures latency for one study.
+
+    Args:
+        space: the space; its parts are measured for the table.
+        profile: the device and how it runs networks.
+        config: how much is measured.
+        file: where the table is kept.
+        seed: of the orders in which things are measured.
+        reporter: where progress goes.
+    """
+
+    def __init__(
+        self, space: Space, profile: Profile, config: LatencyConfig, file: Path, seed: int, reporter: Reporter
+    ) -> None:
+        self.space = space
+        self.profile = profile
+        self.config = config
+        self.file = file
+        self.seed = seed
+        self.reporter = reporter
+
+    @cached_property
+    def table(self) -> LatencyTable:
+        """The table of part latencies, calibrated on whole networks; measured at first use, read back afterwards."""
+        if self.file.exists():
+            table = LatencyTable.load(self.file, self.profile)
+            if table.nets:
+                table.expect(self.space.parts())
+                return table
+        else:
+            table = LatencyTable(self.profile)
+        with self.reporter.track("Measuring blocks", 1) as advance:
+            table.fill(
+                self.space.parts(),
+                limit=self.config.blocks,
+                max_seconds=self.config.seconds / 2,
+                progress=_shown(advance),
+                seed=self.seed,
+            )
+            table.save(self.file)
+        with self.reporter.track("Calibrating latency", 1) as advance:
+            pool = (self.space.sample(self.seed + i, over="sites") for i in range(POOL))
+            schedule = Schedule(max_seconds=self.config.seconds / 2, processes=2, rounds=12, seed=self.seed)
+            table.calibrate(pool, count=self.config.calibration, schedule=schedule, progress=_shown(advance))
+            table.save(self.file)
+        table.expect(self.space.parts())
+        self.reporter.note(f"Latency predictions on {self.profile.name}: {table.report}")
+        return table
+
+    def prepare(self) -> None:
+        """Measure what predictions need, or read it back."""
+        _ = self.table
+
+    def part_ms(self, spec: Spec, x: FeatureType) -> float:
+        """The latency of one part as the table has it, before calibration."""
+        return self.table.part_ms(spec, x)
+
+    def predict(self, architecture: Architecture) -> Measurement:
+        """The calibrated prediction for a network."""
+        return self.table.predict(architecture)
+
+    def measure(self, architectures: Sequence[Architecture]) -> list[tuple[Measurement, bool]]:
+        """The measured latency of whole networks, in one interleaved run; and whether the machine was noisy."""
+        schedule = Schedule(
+            max_seconds=self.config.final_seconds, processes=self.config.processes, seed=self.seed, target=0.02
+        )
+        named = {architecture.digest: architecture for architecture in architectures}
+        with self.reporter.track("Measuring the front", 1) as advance:
+            results = measure(named, self.profile, schedule, _shown(advance))
+        found = [results[architecture.digest] for architecture in architectures]
+        return [(result.measurement(), result.noisy) for result in found]
+
+    # ------------------------------------------------------------------ sums and values
+
+    @cached_property
+    def _lengths(self) -> tuple[float, float]:
+        """The least and the greatest number of parts of architectures in the space."""
+        low, high = self.space.graph.root.extremes(_one, 1)
+        return float(low[0]), float(high[0])
+
+    def value(self, total: float, parts: float) -> float:
+        """The calibrated latency of a network whose `parts` parts take `total` ms together."""
+        return float(self.table.rule(np.array([total]), np.array([parts]))[0])
+
+    def typical(self, total: float) -> float:
+        """`value` for a network with a middling number of parts."""
+        return self.value(total, sum(self._lengths) / 2)
+
+    def sum_bound(self, bound: Bound) -> Bound:
+        """The widest bound on the sum of part latencies under which `bound` on the latency can be kept.
+
+        How the sum becomes a latency depends a little on the number of parts, so what this lets through is still to be
+        judged by `predict`.
+        """
+        low = -math.inf if bound.low == -math.inf else min(self._sum_at(bound.low, n) for n in self._lengths)
+        high = math.inf if bound.high == math.inf else max(self._sum_at(bound.high, n) for n in self._lengths)
+        return Bound("predicted_latency_ms", low, high)
+
+    def _sum_at(self, latency: float, parts: float) -> float:
+        """The sum at which `value` reaches `latency`, by bisection; it grows with the sum."""
+        low, high = 0.0, max(latency, 1e-3)
+        while self.value(high, parts) < latency and high < 1e9:
+            high *= 2
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.value(middle, parts) < latency else (low, middle)
+        return (low + high) / 2
+
+
+def _one(spec: Spec, x: FeatureType) -> tuple[float]:
+    return (1.0,)
+
+
+def _shown(advance: Callable[[int, str], None]) -> Callable[[int, int, str], None]:
+    return lambda done, total, what: advance(done, f"of {total}: {what}")

@@ -1,0 +1,124 @@
+"""Proposing candidates: an Optuna sampler's choices, brought into the budget, never the same architecture twice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from archfront.space.architecture import Architecture
+from archfront.space.errors import SpaceError
+from archfront.space.space import Space, trial_pick
+
+from .feasible import Region
+from .trials import Trial, TrialLog, quiet_optuna
+
+if TYPE_CHECKING:
+    import optuna
+
+ASKS = 40
+"""Proposals of the sampler that may repeat known architectures before a known one is mutated instead."""
+
+MUTATIONS = 200
+"""Mutations that may repeat known architectures before the space counts as exhausted."""
+
+
+class Proposal(NamedTuple):
+    """A candidate, why it was proposed, and the trial of the sampler that waits for its values, if there is one."""
+
+    architecture: Architecture
+    origin: str
+    asked: optuna.trial.Trial | None
+
+
+class Proposer:
+    """Draws candidates that were not evaluated yet, inside the budget.
+
+    The sampler learns from everything it proposed: what it proposes outside the budget is brought in by taking the
+    nearest feasible option site by site, always the same way, and a repeated architecture is answered from memory.
+    """
+
+    def __init__(self, space: Space, region: Region, log: TrialLog, sampler: str, seed: int) -> None:
+        self.space = space
+        self.region = region
+        self.log = log
+        self.sampler = sampler
+        self.rng = random.Random(seed * 1_000_003 + len(log.trials))
+        self.known: dict[Architecture, Trial] = {trial.architecture: trial for trial in log.trials}
+
+    def next(self) -> Proposal | None:
+        """The next candidate; None when every architecture that keeps the budget seems to be known."""
+        for _ in range(ASKS):
+            with quiet_optuna():
+                asked = self.log.memory.ask()
+                architecture = self._resolve(asked)
+            if architecture is None:
+                self.tell(asked, None)
+            elif architecture not in self.known:
+                return Proposal(architecture, self.sampler, asked)
+            else:
+                self.tell(asked, self.known[architecture])
+        return self._mutant()
+
+    def _resolve(self, asked: optuna.trial.Trial) -> Architecture | None:
+        """The architecture that a trial of the sampler describes, moved into the budget; None where that fails."""
+        pick = trial_pick(self.space, asked)
+        try:
+            architecture = self.space.resolve(pick, self.region.bounds)
+        except SpaceError:
+            return None
+        return architecture if self.region.accepts(architecture) else None
+
+    def _mutant(self) -> Proposal | None:
+        """A mutation of a known architecture, or a random one, that is not known."""
+        known = list(self.known)
+        for number in range(MUTATIONS):
+            try:
+                if known and number % 2 == 0:
+                    parent = self.rng.choice(known)
+                    found = self.space.mutate(parent, self.rng, 1 + number // 40, self.region.bounds)
+                    origin = f"mutation of {self.known[parent].number}"
+                else:
+                    found = self.space.sample(self.rng, over="sites", bounds=self.region.bounds)
+                    origin = "random"
+            except SpaceError:
+                continue
+            if found not in self.known and self.region.accepts(found):
+                return Proposal(found, origin, None)
+        return None
+
+    def tell(self, asked: optuna.trial.Trial, trial: Trial | None) -> optuna.trial.FrozenTrial:
+        """Answer the sampler: with the values of a trial, or that there are none."""
+        import optuna
+
+        values = objective_values(trial, self.log.metrics)
+        state = optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE
+        with quiet_optuna():
+            return self.log.memory.tell(asked, values, state=state)
+
+    def record(self, proposal: Proposal, trial: Trial) -> None:
+        """Store an evaluated candidate and let the sampler learn from it."""
+        import optuna
+
+        self.known[proposal.architecture] = trial
+        if proposal.asked is not None:
+            frozen = self.tell(proposal.asked, trial)
+        else:
+            domains = {site: self.space.sites[site].domain.labels for site in trial.choices}
+            values = objective_values(trial, self.log.metrics)
+            frozen = optuna.trial.create_trial(
+                state=optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE,
+                values=values,
+                params=dict(trial.choices),
+                distributions={s: optuna.distributions.CategoricalDistribution(labels) for s, labels in domains.items()},
+            )
+            with quiet_optuna():
+                self.log.memory.add_trial(frozen)
+        self.log.add(trial, frozen)
+
+
+def objective_values(trial: Trial | None, metrics: Sequence[str]) -> list[float] | None:
+    """The values of the objectives of a complete trial."""
+    if trial is None or not trial.complete:
+        return None
+    return [trial.values[name] for name in metrics]

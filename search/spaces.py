@@ -1,0 +1,76 @@
+"""From what a user writes for a space to the space: a ready one, a data file, or a name in a Python file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from archfront.space.errors import SpaceError, nearest
+from archfront.space.presets import PRESETS, preset_named
+from archfront.space.space import Space
+from archfront.space.types import Feature
+
+
+def find_space(reference: str, x: Feature, classes: int) -> Space:
+    """The space that `reference` names, for this input and number of classes.
+
+    Args:
+        reference: the name of a ready space; a `.json`, `.yaml` or `.yml` file; or `file.py:name`, where `name` is a
+            `Space` or a function `(input, classes) -> Space` in a Python file of yours, which is run.
+
+    Raises:
+        SpaceError: there is no such space, or it is for another input.
+    """
+    file, colon, name = reference.rpartition(":")
+    if colon and file.endswith(".py"):
+        space = _from_python(Path(file), name, x, classes)
+    elif reference.endswith((".json", ".yaml", ".yml")):
+        space = Space.load(reference)
+    elif reference.endswith(".py"):
+        raise SpaceError(f"{reference}: say which space of the file, as {reference}:my_space")
+    elif reference in PRESETS:
+        space = preset_named(reference).make(x, classes)
+    else:
+        raise SpaceError(f"unknown space {reference!r}{nearest(reference, PRESETS)}; or a .yaml/.json file, or file.py:name")
+    if space.input != x:
+        raise SpaceError(f"space {reference} is for input {space.input}, the data gives {x}; resize the data or the space")
+    return space
+
+
+def import_file(path: Path) -> ModuleType:
+    """Run a Python file of the user's as a module; its blocks are registered by that.
+
+    The module's name depends on the path alone, so that running it again in another process gives the same classes.
+    """
+    path = path.resolve()
+    if not path.is_file():
+        raise SpaceError(f"no such file: {path}")
+    name = f"archfront_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SpaceError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_python(path: Path, name: str, x: Feature, classes: int) -> Space:
+    module = import_file(path)
+    if not hasattr(module, name):
+        names = [n for n, v in vars(module).items() if isinstance(v, Space) or (callable(v) and not n.startswith("_"))]
+        raise SpaceError(f"{path} has no {name!r}{nearest(name, names)}")
+    found = getattr(module, name)
+    space = found if isinstance(found, Space) else found(x, classes) if callable(found) else None
+    if not isinstance(space, Space):
+        raise SpaceError(f"{path}:{name} is no Space and no function (input, classes) -> Space, but {type(found).__name__}")
+    return space

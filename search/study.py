@@ -1,0 +1,175 @@
+"""A study: one search, a directory on disk. The directory is the only state; the same command resumes from it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archfront.space.architecture import Architecture
+from archfront.space.errors import ArchfrontError
+from archfront.space.files import write_text
+
+from .config import StudyConfig, dump, load
+
+
+class StudyError(ArchfrontError):
+    """A study directory that cannot be used: damaged, busy, or made for something else."""
+
+
+RAISABLE = (("search", "trials"), ("search", "minutes"), ("final", "members"), ("latency", "final_seconds"))
+"""Settings that may differ when a study is resumed: more of the same."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The files of a study.
+
+    study.toml: the resolved configuration. facts.json: what it was resolved on (data fingerprint, space, profile).
+    study.db: the trials. supernet/: checkpoints. final.json: the front. results.parquet: one row a trial.
+    """
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "study.toml"
+
+    @property
+    def facts_file(self) -> Path:
+        return self.path / "facts.json"
+
+    @property
+    def results_file(self) -> Path:
+        return self.path / "results.parquet"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def table_file(self) -> Path:
+        return self.path / "latency.json"
+
+    @property
+    def final_file(self) -> Path:
+        return self.path / "final.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "supernet" / "last.safetensors"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
+
+    def weights(self, architecture: Architecture) -> Path:
+        """The checkpoint of a fine-tuned member of the front."""
+        return self.path / "final" / f"{architecture.digest}.safetensors"
+
+    @staticmethod
+    def open(path: str | Path) -> Study:
+        """An existing study."""
+        study = Study(Path(path))
+        if not study.config_file.is_file():
+            raise StudyError(f"{path} is no study: it has no study.toml; archfront search --name ... makes one")
+        return study
+
+    @property
+    def config(self) -> StudyConfig:
+        """The configuration that the study was started with."""
+        return load(self.config_file)
+
+    def settle(self, config: StudyConfig) -> StudyConfig:
+        """Write the configuration of a new study, or check that of a resumed one.
+
+        Raises:
+            StudyError: the study exists with other settings than `config` where they matter.
+        """
+        if self.config_file.exists():
+            different = _differences(self.config.model_dump(), config.model_dump())
+            blocking = {keys: pair for keys, pair in different.items() if keys not in RAISABLE}
+            if blocking:
+                listed = "; ".join(f"{'.'.join(keys)} was {old!r}, now {new!r}" for keys, (old, new) in blocking.items())
+                raise StudyError(
+                    f"{self.path} was started with other settings: {listed}. Resume with the same ones, or choose another "
+                    "name"
+                )
+        write_text(self.config_file, dump(config))
+        return config
+
+    def remember(self, **facts: Any) -> None:
+        """Keep what the study was resolved on, or check that it is unchanged.
+
+        Raises:
+            StudyError: a fact differs from that of the run before.
+        """
+        known = self.facts
+        for name, value in facts.items():
+            value = json.loads(json.dumps(value))
+            if name in known and known[name] != value:
+                raise StudyError(
+                    f"{self.path} was started on another {name.replace('_', ' ')}: it was {_short(known[name])}, now "
+                    f"{_short(value)}; choose another study name"
+                )
+            known[name] = value
+        write_text(self.facts_file, json.dumps(known, indent=1) + "\n")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `remember` kept."""
+        return read_json(self.facts_file) if self.facts_file.exists() else {}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the study for this process; the system releases it however the process ends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise StudyError(f"{self.path} is in use by process {file.read().strip() or '?'}; wait for it, or stop it") from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a study.
+
+    Raises:
+        StudyError: the file is damaged.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path} cannot be read ({error}); delete it to compute that part again") from None
+    if not isinstance(data, dict):
+        raise StudyError(f"{path} does not hold an object; delete it to compute that part again")
+    return data
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], keys: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    found: dict[tuple[str, ...], Any] = {}
+    for name in {**old, **new}:
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found |= _differences(a, b, (*keys, name))
+        elif (list(a) if isinstance(a, tuple) else a) != (list(b) if isinstance(b, tuple) else b):
+            found[(*keys, name)] = (a, b)
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
+
+
+__all__ = ["Study", "StudyError", "read_json"]

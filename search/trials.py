@@ -1,0 +1,167 @@
+"""Trials: what was evaluated, stored as ordinary Optuna trials so that every tool of Optuna reads them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from archfront.hw_profiles.metrics import Measurement, metric
+from archfront.space.architecture import Architecture
+
+from .study import StudyError
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+OBJECTIVES = {
+    "accuracy": "supernet_accuracy",
+    "latency": "predicted_latency_ms",
+    "params": "params",
+    "flops": "macs",
+    "memory": "peak_bytes",
+}
+"""The metric that stands for an objective while searching."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate that was evaluated, or failed.
+
+    Args:
+        number: in the order of storage.
+        architecture: the candidate.
+        measurements: by metric; empty where it failed.
+        reason: why it failed; empty where it did not.
+        origin: why it was proposed.
+        choices: the label chosen at every site.
+        seconds: how long its evaluation took.
+    """
+
+    number: int
+    architecture: Architecture
+    measurements: Mapping[str, Measurement]
+    reason: str
+    origin: str
+    choices: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was evaluated to the end."""
+        return not self.reason
+
+    @cached_property
+    def values(self) -> dict[str, float]:
+        """The measured values by metric."""
+        return {name: measurement.value for name, measurement in self.measurements.items()}
+
+    def attributes(self) -> dict[str, Any]:
+        """What is kept beside Optuna's own fields."""
+        return {
+            "architecture": self.architecture.to_dict(),
+            "measurements": {name: m.to_dict() for name, m in self.measurements.items()},
+            "reason": self.reason,
+            "origin": self.origin,
+            "choices": dict(self.choices),
+            "seconds": self.seconds,
+        }
+
+
+class TrialLog:
+    """The stored trials of a study, and a copy in memory from which samplers learn at no cost of storage.
+
+    Args:
+        url: any Optuna storage URL.
+        name: the name of the study in it.
+        objectives: as the user names them ("accuracy", "latency", ...).
+        sampler: an Optuna sampler.
+    """
+
+    def __init__(self, url: str, name: str, objectives: Sequence[str], sampler: optuna.samplers.BaseSampler) -> None:
+        import optuna
+        from sqlalchemy.exc import SQLAlchemyError
+
+        self.metrics = tuple(OBJECTIVES[objective] for objective in objectives)
+        directions = ["maximize" if metric(m).direction == "max" else "minimize" for m in self.metrics]
+        with quiet_optuna():
+            try:
+                self.stored = optuna.create_study(
+                    study_name=name,
+                    storage=url,
+                    directions=directions,
+                    load_if_exists=True,
+                    sampler=optuna.samplers.RandomSampler(),
+                )
+                found = self.stored.get_trials(deepcopy=False)
+            except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
+                first = str(error).strip().splitlines()[0]
+                raise StudyError(f"cannot use the storage {url}: {first}") from None
+            self.memory = optuna.create_study(directions=directions, sampler=sampler)
+            self.memory.add_trials(found)
+        self.trials = [read_trial(trial) for trial in found]
+
+    def add(self, trial: Trial, frozen: FrozenTrial) -> None:
+        """Store a trial; it is kept once this returns."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        frozen.user_attrs = trial.attributes()
+        with quiet_optuna():
+            try:
+                self.stored.add_trial(frozen)
+            except SQLAlchemyError as error:
+                first = str(error).strip().splitlines()[0]
+                raise StudyError(f"cannot store trial {trial.number}: {first}; the trials before it are kept") from None
+        self.trials.append(trial)
+
+
+def read_trial(frozen: FrozenTrial) -> Trial:
+    """The trial that an Optuna trial of a study of ours holds.
+
+    Raises:
+        StudyError: it was written by something else.
+    """
+    kept = frozen.user_attrs
+    try:
+        return Trial(
+            number=frozen.number,
+            architecture=Architecture.from_dict(kept["architecture"]),
+            measurements={name: Measurement(**m) for name, m in kept["measurements"].items()},
+            reason=kept["reason"],
+            origin=kept["origin"],
+            choices=kept["choices"],
+            seconds=kept["seconds"],
+        )
+    except (KeyError, TypeError) as error:
+        raise StudyError(f"trial {frozen.number} in the storage was not written by archfront: {error!r}") from None
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Without Optuna's own log lines and warnings about experimental features."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def describe(values: Mapping[str, float]) -> str:
+    """Values in their units, on one line."""
+    return ", ".join(f"{name} {metric(name).format(value)}" for name, value in values.items())
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON."""
+    return json.dumps(value, separators=(",", ":"))

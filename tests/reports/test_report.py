@@ -1,0 +1,286 @@
+"""What a report says and how it is written, without a browser."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kendalltau
+
+from archfront.hw_profiles.metrics import METRICS
+from archfront.reports import figures, summary
+from archfront.reports.report import ReportData, flatten, render, write
+from archfront.space.errors import ArchfrontError
+
+HOSTILE = "</script><img src=x onerror=document.title='owned'><!--<script>"
+
+
+class Page(HTMLParser):
+    """The elements of a page, and the text of its data block and of everything outside scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.block, self.text, self._inside = "", "", ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside = "block" if dict(attrs).get("id") == "data" else tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style"):
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "block":
+            self.block += data
+        elif not self._inside:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(study: ReportData) -> Page:
+    return Page(render(study))
+
+
+# --------------------------------------------------------------------------- the data block
+
+
+def test_the_data_block_holds_every_number_of_the_study(page: Page, candidates: pd.DataFrame) -> None:
+    block = json.loads(page.block)
+    assert block["number"] == candidates["number"].tolist()
+    assert block["values"]["macs"]["v"] == candidates["macs"].tolist()
+    for name in ("latency_ms", "supernet_accuracy"):
+        given = np.array([math.nan if v is None else v for v in block["values"][name]["v"]])
+        np.testing.assert_allclose(given, candidates[name], rtol=1e-6)
+    assert [block["number"][i] for i in block["front"]] == candidates[candidates["front"]]["number"].tolist()
+
+
+def test_the_data_block_holds_every_choice(page: Page, candidates: pd.DataFrame) -> None:
+    choices = json.loads(page.block)["choices"]
+    for row, sites in zip(choices["picked"], candidates["sites"], strict=True):
+        named = {
+            site: options[k]
+            for site, options, k in zip(choices["sites"], choices["options"], row, strict=True)
+            if k is not None
+        }
+        assert named == json.loads(sites)
+
+
+def test_the_page_asks_for_nothing_outside_itself(page: Page) -> None:
+    addresses = [attrs.get(k) for _, attrs in page.tags for k in ("src", "href", "srcset", "action") if k in attrs]
+    assert all(address and address[0] in "#d" for address in addresses)  # "#anchor" and "data:,"
+    assert not [tag for tag, _ in page.tags if tag in ("iframe", "object", "embed", "base")]
+
+
+def test_hostile_names_stay_text(
+    make_candidates: Callable[..., pd.DataFrame], make_study: Callable[..., ReportData]
+) -> None:
+    plain = make_candidates(12)
+    trials = plain.copy()
+    trials["origin"] = trials["reason"] = trials["digest"] = HOSTILE
+    trials["sites"] = json.dumps({HOSTILE: HOSTILE, "other": "x\u2028y"})
+    references = pd.DataFrame({"name": [HOSTILE], "latency_ms": [1.0], "accuracy": [0.9]})
+    words = {"title": HOSTILE, "data": HOSTILE, "input": HOSTILE, "space_text": HOSTILE, "notes": (HOSTILE,)}
+    nested = {HOSTILE: {HOSTILE: [HOSTILE]}}
+    bad = make_study(trials, references=references, configuration=nested, environment=nested, **words)
+    page, clean = Page(render(bad)), Page(render(make_study(plain)))
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert [t for t, _ in page.tags].count("script") == [t for t, _ in clean.tags].count("script") == 3
+    block = json.loads(page.block)
+    assert HOSTILE in block["strings"] and block["choices"]["sites"][0] == HOSTILE
+    assert HOSTILE in page.text
+
+
+@pytest.mark.slow
+def test_a_report_of_2000_trials_fits_into_6_megabytes(
+    make_candidates: Callable[..., pd.DataFrame], make_study: Callable[..., ReportData]
+) -> None:
+    assert len(render(make_study(make_candidates(2000))).encode()) <= 6e6
+
+
+# --------------------------------------------------------------------------- what it says
+
+
+def test_the_headline_is_the_exported_network_with_its_best_numbers(study: ReportData, page: Page) -> None:
+    row = study.trials[study.trials["picked"]].iloc[0]
+    answer = summary.answer(study)
+    assert answer.number == row["number"]
+    reached = f"{row['accuracy'] * 100:.4g}\u00a0% accuracy at {row['latency_ms']:.3g}\u00a0ms"
+    assert answer.headline == f"Network {row['number']} reaches {reached}"
+    assert answer.headline in page.text
+
+
+def test_without_an_exported_network_the_best_measured_one_goes_before_any_estimate(study: ReportData) -> None:
+    trials = study.trials.assign(picked=False)
+    trials.loc[trials["state"] == "complete", "supernet_accuracy"] = 0.999  # estimates that beat every measurement
+    data = ReportData(**{**study.__dict__, "trials": trials})
+    assert summary.answer(data).number == trials.loc[trials["accuracy"].idxmax(), "number"]
+
+
+def test_the_evidence_states_what_can_be_recomputed(study: ReportData) -> None:
+    finished = study.trials[study.trials["accuracy"].notna()]
+    error = (finished["predicted_latency_ms"] / finished["latency_ms"] - 1).abs() * 100
+    tau = kendalltau(finished["accuracy"], finished["supernet_accuracy"]).statistic
+    gap = (finished["accuracy"] - finished["test_accuracy"]).mean() * 100
+    text = " ".join(summary.evidence(study))
+    assert f"off by {error.median():.2g} %, at worst by {error.max():.2g} %, on {len(finished)} networks" in text
+    assert f"tau {tau:.2f}" in text
+    assert f"{abs(gap):.2g} points {'below' if gap >= 0 else 'above'}" in text
+
+
+def test_steps_smaller_than_their_interval_are_called_ties(study: ReportData) -> None:
+    trials = study.trials[study.trials["front"]].head(3).copy()
+    trials["accuracy"], trials["accuracy.spread"] = [0.90, 0.905, 0.95], 0.01
+    data = ReportData(**{**study.__dict__, "trials": trials})
+    assert any("1 of 2 steps" in sentence for sentence in summary.evidence(data))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "spread", "expected"),
+    [
+        ("accuracy", 0.9694, 0.0081, "96.94 ± 0.81 %"),
+        ("latency_ms", 1.2345, 0.02, "1.234 ± 0.020 ms"),
+        ("latency_ms", 123.45, 12.0, "123 ± 12 ms"),
+        ("latency_ms", 1.2345, None, "1.23 ms"),
+        ("latency_ms", 1.2345, math.nan, "1.23 ms"),
+        ("params", 5_300_000, 0.0, "5.3 M"),
+    ],
+)
+def test_a_value_is_written_to_the_place_its_interval_allows(
+    name: str, value: float, spread: float | None, expected: str
+) -> None:
+    assert summary.with_spread(METRICS[name], value, spread) == expected
+
+
+def test_coverage_accounts_for_every_candidate_and_metric(study: ReportData) -> None:
+    rows = dict(summary.coverage(study))
+    assert set(rows) == {of.title for of in METRICS.values()}
+    assert all(sum(counts) == len(study.trials) for counts in rows.values())
+    assert rows[METRICS["energy_mj"].title] == [0, 0, 0, len(study.trials)]
+    assert rows[METRICS["predicted_latency_ms"].title][2] == len(study.trials)
+
+
+# --------------------------------------------------------------------------- figures
+
+
+def test_the_explained_share_equals_one_minus_the_variance_within_options(study: ReportData) -> None:
+    complete = study.trials[study.trials["state"] == "complete"]
+    site = "stages[1].width"
+    labels = complete["sites"].map(lambda text: json.loads(text)[site])
+    within = complete["supernet_accuracy"].groupby(labels).transform("mean")
+    expected = (
+        1
+        - ((complete["supernet_accuracy"] - within) ** 2).sum()
+        / ((complete["supernet_accuracy"] - complete["supernet_accuracy"].mean()) ** 2).sum()
+    )
+    found = {effect.site: effect for effect in figures.effects(study, "supernet_accuracy")}
+    assert found[site].explained == pytest.approx(expected)
+    assert {o.label: o.count for o in found[site].options} == labels.value_counts().to_dict()
+    shares = [effect.explained for effect in figures.effects(study, "supernet_accuracy")]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_the_hypervolume_curve_never_falls_and_states_a_reference_that_all_feasible_candidates_beat(
+    study: ReportData,
+) -> None:
+    curve = figures.hypervolume_curve(study)
+    assert curve is not None
+    assert curve["metrics"] == ["supernet_accuracy", "predicted_latency_ms"]
+    assert (np.diff(curve["share"]) >= 0).all() and 0 < curve["share"][-1] <= 1
+    complete = study.trials[study.trials["state"] == "complete"]
+    assert curve["reference"][0] < complete["supernet_accuracy"].min()
+    assert curve["reference"][1] > complete["predicted_latency_ms"].max()
+
+
+def test_an_axis_shows_what_was_measured_and_else_its_estimate(study: ReportData) -> None:
+    axes = figures.axes(study)
+    assert axes.y.metrics == ("accuracy", "supernet_accuracy")
+    assert axes.x.metrics == ("latency_ms", "predicted_latency_ms")
+    best = figures.best_known(study.trials, "latency_ms")
+    assert best.equals(study.trials["latency_ms"].fillna(study.trials["predicted_latency_ms"]))
+
+
+# --------------------------------------------------------------------------- degenerate studies
+
+
+def remake(study: ReportData, trials: pd.DataFrame) -> ReportData:
+    return ReportData(**{**study.__dict__, "trials": trials})
+
+
+def test_a_study_without_candidates_says_what_to_do(study: ReportData) -> None:
+    assert "Run the search" in Page(render(remake(study, study.trials.head(0)))).text
+
+
+def test_a_study_where_everything_failed_names_the_commonest_reason(study: ReportData) -> None:
+    trials = study.trials[study.trials["state"] == "failed"]
+    text = Page(render(remake(study, trials))).text
+    assert f"All {len(trials)} candidates failed. Most often: loss became NaN in step 41 ({len(trials)} times)." in text
+
+
+def test_a_study_where_nothing_fits_names_the_binding_bound_and_the_nearest_miss(study: ReportData) -> None:
+    trials = study.trials[study.trials["state"] == "infeasible"]
+    text = Page(render(remake(study, trials))).text
+    nearest = METRICS["latency_ms"].format(trials["predicted_latency_ms"].min())
+    assert f"excludes {len(trials)} of {len(trials)}; the nearest reached {nearest}" in text
+
+
+def test_a_study_of_one_candidate_renders(study: ReportData) -> None:
+    page = Page(render(remake(study, study.trials[study.trials["picked"]])))
+    assert "one of 1 on the front out of 1 candidate" in page.text
+
+
+# --------------------------------------------------------------------------- input and output
+
+
+def test_a_table_without_a_needed_column_is_refused_by_name(study: ReportData) -> None:
+    with pytest.raises(ArchfrontError, match="lacks the columns origin"):
+        remake(study, study.trials.drop(columns="origin"))
+
+
+def test_an_unknown_state_is_refused_with_the_nearest(study: ReportData) -> None:
+    with pytest.raises(ArchfrontError, match="did you mean 'complete'"):
+        remake(study, study.trials.assign(state="completed"))
+
+
+@pytest.mark.parametrize("change", [{"objectives": ("acuracy", "latency_ms")}, {"budget": {"latency": (None, 1.0)}}])
+def test_an_unknown_metric_is_refused_with_the_nearest(study: ReportData, change: dict[str, Any]) -> None:
+    with pytest.raises(ArchfrontError, match="did you mean"):
+        ReportData(**{**study.__dict__, **change})
+
+
+def test_writing_replaces_the_file_at_once_and_leaves_nothing_else(study: ReportData, tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "report.html"
+    small = remake(study, study.trials.head(3))
+    write(small, path)
+    write(small, path)
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+    assert path.read_text(encoding="utf-8") == render(small)
+
+
+def test_a_report_that_cannot_be_made_leaves_the_old_one(study: ReportData, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(ArchfrontError):
+        write(remake(study, study.trials.assign(architecture='{"schema": 99}')), path)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_path_that_cannot_be_written_is_named(study: ReportData, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArchfrontError, match=r"cannot write the report to .*file/report.html"):
+        write(remake(study, study.trials.head(1)), tmp_path / "file" / "report.html")
+
+
+def test_configuration_is_shown_leaf_by_leaf() -> None:
+    nested = {"search": {"trials": 3, "objectives": ["a", "b"]}, "seed": 0}
+    assert list(flatten(nested)) == [("search.trials", "3"), ("search.objectives", "a, b"), ("seed", "0")]
