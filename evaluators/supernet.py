@@ -88,7 +88,7 @@ class Candidate:
     def __init__(self, architecture: Architecture, module: nn.Module, places: list[tuple[str, Part]], store: Store) -> None:
         self.architecture = architecture
         self.module = module
-        self._cuts = [
+        self.cuts = [
             (f"{prefix}.{layout.name}" if prefix else layout.name, store.at(part, layout), layout)
             for prefix, part in places
             for layout in part_layouts(part.spec, part.input)
@@ -96,7 +96,7 @@ class Candidate:
 
     def parameters(self) -> dict[str, Tensor]:
         """The parameters by their names in the stand-alone module, as differentiable views of the store."""
-        return {name: take(stored, layout) for name, stored, layout in self._cuts}
+        return {name: take(stored, layout) for name, stored, layout in self.cuts}
 
     def train(self) -> Candidate:
         """Normalise by the statistics of each batch."""

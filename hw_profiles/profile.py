@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from archfront.space.errors import ArchfrontError, nearest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from archfront.space.errors import ArchfrontError, nearest
 
 PROTOCOL = 1
 """Version of how latency is measured; raised when numbers of the old way must not stand beside new ones."""
@@ -71,7 +72,7 @@ class Profile(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def differences(self, other: Profile) -> list[str]:
-        """One line for every field that makes the digests differ: `threads: 1 here, 2 there`."""
+        """What makes the digests differ, a text a field: `threads: 1 here, 2 there`; here is this profile."""
         mine, theirs = self.model_dump(exclude={"name"}), other.model_dump(exclude={"name"})
         return [f"{key}: {mine[key]!r} here, {theirs[key]!r} there" for key in mine if mine[key] != theirs[key]]
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from archfront.hw_profiles.metrics import Measurement
 from archfront.space.architecture import Architecture
 
@@ -305,7 +306,7 @@ def _run(command: Sequence[str], limit: float) -> None:
         raise LatencyError(f"the measuring process failed{_tail(done.stderr)}")
 
 
-def _tail(printed: str, lines: int = 12) -> str:
+def _tail(printed: str, lines: int = 30) -> str:
     last = [line for line in printed.splitlines() if line.strip()][-lines:]
     return "; its last words:\n  " + "\n  ".join(last) if last else ", without a word"
 
@@ -322,7 +323,7 @@ def collect(launch: Launch, schedule: Schedule, now: Callable[[], float] = time.
         processes.append(launch(plan))
         if len(processes) < schedule.processes:
             continue
-        widths = intervals.best_case_width(_visit_minima(processes)[1], schedule.seed)
+        widths = intervals.half_width(intervals.best_case, _visit_minima(processes)[1], schedule.seed)
         another = now() - start + (now() - begin) <= schedule.max_seconds
         if widths.max() <= schedule.target or len(processes) >= 3 * schedule.processes or not another:
             return processes
@@ -341,7 +342,7 @@ def summarise(
 ) -> dict[str, LatencyResult]:
     """The results of a run from what its processes returned; `converters` names the candidates, in order."""
     names, blocks = _visit_minima(processes)
-    widths = dict(zip(names, intervals.best_case_width(blocks, schedule.seed), strict=True))
+    widths = dict(zip(names, intervals.half_width(intervals.best_case, blocks, schedule.seed), strict=True))
     health, run = _health(processes), uuid.uuid4().hex
     results = {}
     for name, converter in converters.items():

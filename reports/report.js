@@ -33,6 +33,13 @@ function el(tag, attributes = {}, ...children) {
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 const lower = (title) => (title.startsWith("FLOPs") ? title : title[0].toLowerCase() + title.slice(1));
+// Runs `draw` once before the next frame, however often it is asked for until then: sliders fire faster than plots draw.
+const due = new Set();
+function soon(draw) {
+  if (due.has(draw)) return;
+  due.add(draw);
+  requestAnimationFrame(() => { due.delete(draw); draw(); });
+}
 // Plotly reads a little HTML in its labels: names must not become any.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
@@ -341,7 +348,7 @@ function listenToScatter() {
     if (i !== undefined) togglePin(i);
   });
   plot.on("plotly_selected", (event) => {
-    if (!event) return;
+    if (!event?.range) return; // also fires when a box is cleared
     view.brush = new Set(event.points.map((p) => p.customdata).filter((c) => c !== null && c !== undefined));
     drawTable();
   });
@@ -369,7 +376,7 @@ function buildSliders() {
     const output = el("output", { for: id });
     const input = el("input", { type: "range", id, min: 0, max: values.length, step: 1, value: values.length, "data-axis": axis });
     const slider = { axis, values, input, output };
-    input.addEventListener("input", () => { readSlider(slider); drawLeft(); });
+    input.addEventListener("input", () => { readSlider(slider); soon(drawLeft); });
     sliders.push(slider);
     $("slider-rows").append(el("div", { class: "slider" }, el("label", { for: id }, el("span", {}, AXES[axis].title), output), input));
     readSlider(slider);
@@ -613,7 +620,7 @@ function buildControls() {
   fillSelect("colour", [["", "State"], ...titles, ["number", "Trial"], ["origin", "Proposed by"],
     ...D.choices.sites.map((site, s) => [`site:${s}`, site])], "", (key) => { view.colour = key; });
   $("log").addEventListener("change", () => { view.log = $("log").checked; drawScatter(); });
-  $("text").addEventListener("input", () => { view.text = $("text").value; drawTable(); });
+  $("text").addEventListener("input", () => { view.text = $("text").value; soon(drawTable); });
   for (const state of ["front", "complete", "infeasible", "failed"].filter((s) => ALL.some((i) => stateOf(i) === s))) {
     const box = el("input", { type: "checkbox", checked: true, value: state });
     box.addEventListener("change", () => { if (box.checked) view.states.add(state); else view.states.delete(state); drawTable(); });

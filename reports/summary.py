@@ -220,8 +220,8 @@ def _interval_sentence(front: pd.DataFrame, name: str) -> str:
         return ""
     share = (known[spread].astype(float) / known[name].astype(float)).to_numpy() * 100
     return (
-        f"{METRICS[name].title} of {_count(len(known), 'network')} on the front was measured; the 95 % interval is typically "
-        f"±{np.median(share):.2g} %, at worst ±{share.max():.2g} %."
+        f"{METRICS[name].title} of {_count(len(known), 'network')} on the front was measured; the 95 % interval is "
+        f"typically ±{np.median(share):.2g} %, at worst ±{share.max():.2g} %."
     )
 
 

@@ -197,6 +197,9 @@ def children(value: object) -> Iterator[object]:
 
 def is_open(value: object) -> bool:
     """Whether a domain stands anywhere inside `value`."""
+    known = getattr(value, "open_fields", None)
+    if known is not None:
+        return bool(known)
     return isinstance(value, Domain) or any(map(is_open, children(value)))
 
 

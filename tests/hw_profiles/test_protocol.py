@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from archfront.hw_profiles import intervals, worker
 from archfront.hw_profiles.profile import LatencyError, local_profile, profile
 from archfront.hw_profiles.protocol import (
@@ -31,8 +32,10 @@ PROFILE = local_profile()
 class SimulatedDevice:
     """A device with known latencies, slow drift, bursts of other work, jitter, and processes that are slow for life."""
 
-    def __init__(self, truth: Mapping[str, float], seed: int, bursts: float = 0.3, drift: float = 0.1) -> None:
-        self.truth, self.drift, self.bursts = dict(truth), drift, bursts
+    def __init__(
+        self, truth: Mapping[str, float], seed: int, bursts: float = 0.3, drift: float = 0.1, idle_ms: float = 40
+    ) -> None:
+        self.truth, self.drift, self.bursts, self.idle_ms = dict(truth), drift, bursts, idle_ms
         self.random = random.Random(seed)
         self.ns = 0.0
         self.burst_until = self.next_burst = 0.0
@@ -52,7 +55,7 @@ class SimulatedDevice:
     def slowdown(self) -> float:
         if self.ns > self.next_burst:
             self.burst_until = self.ns + self.random.expovariate(1 / 20e6) * bool(self.bursts)
-            self.next_burst = self.burst_until + self.random.expovariate(1 / 40e6)
+            self.next_burst = self.burst_until + self.random.expovariate(1e-6 / self.idle_ms)
         burst = 1 + self.bursts * (1 + self.random.random()) if self.ns < self.burst_until else 1.0
         return burst * (1 + self.drift * (1 + math.sin(self.ns / 3e8)) / 2)
 
@@ -106,20 +109,20 @@ def test_interleaved_minima_rank_nets_one_percent_apart_where_means_of_loops_do_
 def test_intervals_of_paired_ratios_cover_the_truth_in_90_to_99_percent() -> None:
     truth = {"a": 0.52, "b": 0.5, REFERENCE: 0.4}
     schedule = Schedule(processes=3, rounds=12, target=10.0, warm_ms=1.0)
-    covered, decided, trials = 0, 0, 150
+    covered, decided, trials = 0, 0, 200
     for seed in range(trials):
         results = SimulatedDevice(truth, seed).measure(schedule)
         found = compare(results["a"], results["b"])
         covered += found.low <= 1.04 <= found.high
         decided += not found.tie
-    assert 0.90 <= covered / trials <= 0.995
+    assert 0.90 <= covered / trials <= 0.99
     assert decided / trials > 0.8  # narrow enough to be of use: the true gap is 4 %
 
 
 def test_equal_models_tie() -> None:
     results = SimulatedDevice({"a": 0.5, "b": 0.5, REFERENCE: 0.4}, 0).measure(Schedule())
     assert compare(results["a"], results["b"]).tie
-    assert not compare(results["a"], results["b"]).ratio == 1.0
+    assert compare(results["a"], results["b"]).ratio != 1.0
 
 
 def test_measuring_stops_once_intervals_are_narrow_and_goes_on_while_they_are_not() -> None:
@@ -159,8 +162,8 @@ def test_the_health_gate_marks_drift_and_bursts_and_leaves_a_quiet_run_alone() -
     assert not health(bursts=0, drift=0).noisy
     drifting = health(bursts=0, drift=0.5)
     assert drifting.noisy and drifting.health.drift > 0.05
-    bursting = health(bursts=3, drift=0)
-    assert bursting.noisy and bursting.health.spread > 1.0
+    bursting = health(bursts=3, drift=0, idle_ms=5)
+    assert bursting.noisy and bursting.health.spread > 1.3
 
 
 def test_contention_is_the_share_of_visits_with_more_wall_than_processor_time() -> None:
@@ -217,8 +220,14 @@ def test_bootstrap_minima_are_minima_of_observed_rounds() -> None:
     np.testing.assert_array_equal(minima[..., 1], 10 * minima[..., 0])  # models share the rounds drawn
 
 
-def test_student_quantiles_equal_the_published_table() -> None:
-    assert [round(intervals.student(df), 3) for df in (1, 2, 10)] == [12.706, 4.303, 2.228]
+def test_with_steady_processes_the_interval_is_students_t_with_one_degree_of_freedom_less_than_processes() -> None:
+    levels = np.array([1.0, 1.01, 1.02])
+    blocks = [np.full((5, 1), level) for level in levels]
+    medians = [
+        np.log(np.median([levels[i], levels[j], levels[k]])) for i in range(3) for j in range(3) for k in range(3)
+    ]
+    exact = 4.303 * np.std(medians)  # 97.5 % quantile for 2 degrees of freedom, from the published table
+    assert intervals.half_width(intervals.best_case, blocks, 0)[0] == pytest.approx(exact, rel=0.1)
 
 
 # --------------------------------------------------------------------------- for real
@@ -256,7 +265,7 @@ def test_the_name_of_the_reference_is_taken() -> None:
 
 
 def test_another_machines_profile_is_refused() -> None:
-    with pytest.raises(LatencyError, match="processor: 'abacus' here"):
+    with pytest.raises(LatencyError, match="'abacus' there"):
         measure({"a": (Conv(width=4), X)}, PROFILE.model_copy(update={"processor": "abacus"}))
 
 
@@ -272,9 +281,7 @@ def test_a_worker_that_fails_reports_its_last_words(tmp_path: Any) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     bad = Prepared({"kind": "onnx", "file": str(tmp_path / "bad.onnx"), "provider": PROFILE.provider}, "none", 0.0)
     launch = in_subprocess({"the bad one": bad}, PROFILE, tmp_path)
-    with pytest.raises(
-        LatencyError, match=r"(?s)process failed; its last words:.*loading the bad one.*InvalidProtobuf"
-    ):
+    with pytest.raises(LatencyError, match=r"(?s)process failed.*loading the bad one.*InvalidProtobuf"):
         launch(worker.Plan(rounds=3, visit_ms=1, warm_ms=1, seconds=1, seed=0))
 
 

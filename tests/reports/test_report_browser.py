@@ -79,10 +79,11 @@ class Browser:
         node.click()
 
     def fill(self, selector: str, value: Any) -> None:
-        """Set a control as a user does, with the events that go with it."""
+        """Set a control as a user does, with the events that go with it, and wait until the page is drawn again."""
         self.run(
             "const n = document.querySelector(arguments[0]); n.value = arguments[1];"
-            "for (const e of ['input', 'change']) n.dispatchEvent(new Event(e, {bubbles: true}));",
+            "for (const e of ['input', 'change']) n.dispatchEvent(new Event(e, {bubbles: true}));"
+            "return new Promise(done => requestAnimationFrame(() => setTimeout(done)))",
             selector,
             str(value),
         )
@@ -186,8 +187,8 @@ def test_clicking_a_point_pins_a_card_with_its_numbers_choices_and_diagram(
     picked = candidates[candidates["picked"]].iloc[0]
     page.run("document.getElementById('scatter').scrollIntoView({block: 'center', behavior: 'instant'})")
     x, y = page.run(
-        "const p = document.getElementById('scatter'), f = p._fullLayout, b = p.getBoundingClientRect();"
-        "return [b.left + f.xaxis._offset + f.xaxis.d2p(arguments[0]), b.top + f.yaxis._offset + f.yaxis.d2p(arguments[1])]",
+        "const p = document.getElementById('scatter'), {xaxis, yaxis} = p._fullLayout, b = p.getBoundingClientRect();"
+        "return [b.left + xaxis._offset + xaxis.d2p(arguments[0]), b.top + yaxis._offset + yaxis.d2p(arguments[1])]",
         float(picked["latency_ms"]),
         float(picked["accuracy"]) * 100,
     )
@@ -347,7 +348,8 @@ def test_a_link_restores_the_pinned_networks_and_marks_what_differs(browser: Bro
     browser.open(path, "#sel=3,7")
     assert browser.texts("#pins th strong") == ["Network 3", "Network 7"]
     rows = browser.run(
-        "return [...document.querySelectorAll('#pins .choices tr')].map(r => [r.className, ...[...r.cells].map(c => c.textContent)])"
+        "return [...document.querySelectorAll('#pins .choices tr')]"
+        ".map(r => [r.className, ...[...r.cells].map(c => c.textContent)])"
     )
     assert rows and all((name == "differs") == (left != right) for name, _, left, right in rows)
     assert {name for name, *_ in rows} == {"", "differs"}
@@ -377,18 +379,27 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, path: Path, fragment: s
     assert browser.errors() == []
 
 
+# Every text whose contrast with the ground behind it, by the formula of WCAG 2, is too low.
 CONTRAST = """
-const lum = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number).map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-  return .2126 * r + .7152 * g + .0722 * b; };
-const ground = n => { for (; n; n = n.parentElement) { const c = getComputedStyle(n).backgroundColor;
-  if (!/, 0\\)$/.test(c)) return c; } return 'rgb(255, 255, 255)'; };
+const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+function luminance(colour) {
+  const [r, g, b] = colour.match(/[\\d.]+/g).map(v => linear(v / 255));
+  return .2126 * r + .7152 * g + .0722 * b;
+}
+function ground(node) {
+  for (; node; node = node.parentElement) {
+    const colour = getComputedStyle(node).backgroundColor;
+    if (!/, 0\\)$/.test(colour)) return colour;
+  }
+  return 'rgb(255, 255, 255)';
+}
 const low = [];
 for (const n of document.querySelectorAll('body *')) {
-  if (![...n.childNodes].some(c => c.nodeType === 3 && c.textContent.trim()) || !n.getClientRects().length) continue;
-  if (n.closest('script, style, option')) continue;
-  const svg = n.closest('svg') !== null;
-  const [a, b] = [lum(svg ? getComputedStyle(n).fill : getComputedStyle(n).color), lum(ground(n))].sort((x, y) => y - x);
-  if ((a + .05) / (b + .05) < 4.5) low.push([n.tagName, n.className.baseVal ?? n.className, n.textContent.slice(0, 30), (a + .05) / (b + .05)]);
+  const words = [...n.childNodes].filter(c => c.nodeType === 3).map(c => c.textContent.trim()).join('');
+  if (!words || !n.getClientRects().length || n.closest('script, style, option')) continue;
+  const style = getComputedStyle(n);
+  const [a, b] = [n.closest('svg') ? style.fill : style.color, ground(n)].map(luminance).sort((x, y) => y - x);
+  if ((a + .05) / (b + .05) < 4.5) low.push([n.tagName, words.slice(0, 30), (a + .05) / (b + .05)]);
 }
 return low;
 """
@@ -435,7 +446,8 @@ def test_the_keyboard_reaches_every_control(page: Browser) -> None:
 def test_every_control_and_figure_has_a_name(page: Browser) -> None:
     nameless = page.run(
         "return [...document.querySelectorAll('button, select, input, [role=img], [role=figure], [role=region]')]"
-        ".filter(n => !(n.textContent.trim() || n.getAttribute('aria-label') || n.labels?.length)).map(n => n.outerHTML)"
+        ".filter(n => !(n.textContent.trim() || n.getAttribute('aria-label') || n.labels?.length))"
+        ".map(n => n.outerHTML)"
     )
     assert nameless == []
 
@@ -443,7 +455,8 @@ def test_every_control_and_figure_has_a_name(page: Browser) -> None:
 def test_on_paper_the_controls_are_gone_and_the_front_is_there(page: Browser) -> None:
     page.command("Emulation.setEmulatedMedia", media="print")
     shown = page.run(
-        "return ['#sliders', '#csv', '#theme', '#scatter', '#gallery'].map(s => document.querySelector(s).getClientRects().length > 0)"
+        "return ['#sliders', '#csv', '#theme', '#scatter', '#gallery']"
+        ".map(s => document.querySelector(s).getClientRects().length > 0)"
     )
     page.command("Emulation.setEmulatedMedia", media="")
     assert shown == [False, False, False, True, True]

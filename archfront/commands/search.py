@@ -1,0 +1,131 @@
+"""archfront search."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import Json, Quiet, numbers, print_json, print_table
+
+if TYPE_CHECKING:
+    from archfront.api import Result
+
+Text = str | None
+Count = int | None
+
+
+def search(
+    config: Annotated[Path | None, typer.Option(help="A study.toml; options change what it says.")] = None,
+    study: Annotated[Path | None, typer.Option(help="Folder of the study; an existing one goes on as it was set up.")] = None,
+    name: Annotated[Text, typer.Option(help="Short for --study runs/NAME in a new study; SPACE-DATA by default.")] = None,
+    space: Annotated[Text, typer.Option(help="A ready space (archfront spaces), .yaml/.json, or file.py:name.")] = None,
+    data: Annotated[Text, typer.Option(help='"digits", an image folder, parquet, .npz, or IDX files.')] = None,
+    device: Annotated[Text, typer.Option(help="The profile that latency is measured on: local-cpu, or a .toml.")] = None,
+    budget: Annotated[Text, typer.Option(help='Such as "latency<=5ms, params<=2M".')] = None,
+    objectives: Annotated[Text, typer.Option(help="Such as accuracy,latency,params; accuracy comes first.")] = None,
+    trials: Annotated[Count, typer.Option(help="Candidates to evaluate.")] = None,
+    sampler: Annotated[Text, typer.Option(help="nsga2, nsga3, tpe, gp, qmc or random.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop evaluating candidates after this long.")] = None,
+    epochs: Annotated[Count, typer.Option(help="Training of the shared weights.")] = None,
+    final_epochs: Annotated[Count, typer.Option(help="Fine-tuning of each member of the front.")] = None,
+    members: Annotated[Count, typer.Option(help="Members of the front that are fine-tuned and measured.")] = None,
+    size: Annotated[Text, typer.Option(help="Resize images to HEIGHTxWIDTH.")] = None,
+    limit: Annotated[Count, typer.Option(help="Use at most this many training and validation images.")] = None,
+    skip_bad: Annotated[bool | None, typer.Option("--skip-bad/--no-skip-bad", help="Leave out unusable images.")] = None,
+    seed: Annotated[Count, typer.Option(help="Of everything random.")] = None,
+    storage: Annotated[Text, typer.Option(help="Any Optuna storage URL, instead of study.db in the study.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch; one is fastest for small networks.")] = 1,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Search for the best networks within a budget; the same command resumes.
+
+    Ends with the front, a report, and the exported best network. Interrupting it at any moment loses nothing but the
+    candidate in flight.
+    """
+    from archfront import api
+    from archfront.console import make_reporter
+    from archfront.options import base_config, configure, default_folder
+    from archfront.search.study import Study
+
+    if study is not None and name is not None:
+        raise typer.BadParameter("give --study or --name, not both", param_hint="--name")
+    options: dict[str, Any] = {
+        "space": space, "data": data, "device": device, "budget": budget, "trials": trials, "sampler": sampler,
+        "minutes": minutes, "epochs": epochs, "final_epochs": final_epochs, "members": members, "limit": limit,
+        "skip_bad": skip_bad, "seed": seed, "storage": storage,
+        "objectives": None if objectives is None else [item.strip() for item in objectives.split(",")],
+        "size": None if size is None else _size(size),
+    }  # fmt: skip
+    settings = configure(base_config(config, study), options, spelling="--{}")
+    opened = Study(study or default_folder(settings, name))
+    with _kept_on_interrupt(opened):
+        result = api.search(opened, settings, make_reporter(quiet), threads)
+    show(result, as_json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    given = numbers(text, "--size", (1, 2))
+    return given[0], given[-1]
+
+
+@contextmanager
+def _kept_on_interrupt(study: Any) -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, and say what to do next after either."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"\nInterrupted. Everything so far is kept in {study.path}; go on with:", err=True)
+        typer.echo(f"  archfront search --study {study.path}", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def show(result: Result, as_json: bool) -> None:
+    """Print the front and where the files are."""
+    from archfront.finalists import default_name, finalist_of
+    from archfront.reports.summary import answer, front_table
+
+    study = result.study
+    code = study.exports / f"{default_name(study, finalist_of(study))}.py"
+    if as_json:
+        print_json(
+            {
+                "study": study.path,
+                "trials": len(result.trials),
+                "failed": int((result.trials["state"] == "failed").sum()),
+                "picked": result.picked,
+                "front": [_member(row) for row in result.front.to_dict("records")],
+                "report": study.report_file,
+                "results": study.results_file,
+                "export": code,
+            }
+        )
+        return
+    table = front_table(result.data)
+    rows = [("*" if row["picked"] else "", row["number"], *row["cells"]) for row in table["rows"]]
+    print_table(("", "trial", *table["titles"]), rows, right=("trial", *table["titles"]))
+    typer.echo(f"\n{answer(result.data).headline} (*).")
+    typer.echo(f"Report: {study.report_file}")
+    typer.echo(f"Best network: {code}")
+
+
+def _member(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the front: identity, and every metric as a measurement."""
+    metrics = [name.removesuffix(".provenance") for name in row if name.endswith(".provenance")]
+    return {
+        "number": row["number"],
+        "digest": row["digest"],
+        "picked": row["picked"],
+        "metrics": {
+            name: {key: row[f"{name}.{key}" if key != "value" else name] for key in ("value", "provenance", "spread", "samples")}
+            for name in metrics
+        },
+    }

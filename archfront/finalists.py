@@ -1,0 +1,92 @@
+"""Fine-tuned members of the front as exported files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from archfront.evaluators.train import read_checkpoint
+from archfront.reports.export import ExportResult, export
+from archfront.reports.results import read_about
+from archfront.search.final import Finalist, load_finalists
+from archfront.search.study import Study, StudyError
+from archfront.space.architecture import Architecture
+
+
+def finalist_of(study: Study, number: int | None = None) -> Finalist:
+    """The finalist with this number, the picked one by default.
+
+    Raises:
+        StudyError: there is none; names the finalists.
+    """
+    finalists = load_finalists(study)
+    found = next((f for f in finalists if (f.picked if number is None else f.number == number)), None)
+    if found is not None:
+        return found
+    if not finalists:
+        raise StudyError(
+            f"{study.path} has no finalist yet: networks are fine-tuned when the search ends; "
+            f"archfront search --study {study.path} goes on with it"
+        )
+    numbers = ", ".join(str(f.number) for f in sorted(finalists, key=lambda f: f.number))
+    if number is None:
+        raise StudyError(f"no finalist of {study.path} keeps the budget; give one by its number: {numbers}")
+    raise StudyError(
+        f"trial {number} of {study.path} is no finalist, so it has no weights of its own; finalists: {numbers}. "
+        f"archfront search --study {study.path} --members N fine-tunes more of the front"
+    )
+
+
+def default_name(study: Study, finalist: Finalist) -> str:
+    """The name of exported files: study and number as a Python identifier."""
+    words = re.sub(r"\W+", "_", study.path.resolve().name, flags=re.ASCII).strip("_").lower()
+    name = f"{words or 'network'}_{finalist.number}"
+    return f"n{name}" if name[0].isdigit() else name
+
+
+def export_finalist(study: Study, finalist: Finalist, directory: Path, name: str | None = None) -> ExportResult:
+    """Write a finalist with its fine-tuned weights, and a card with its metrics, its data and where it comes from."""
+    architecture = finalist.architecture
+    return export(
+        architecture,
+        state_of(architecture, study.weights(architecture)),
+        directory,
+        name=name or default_name(study, finalist),
+        card=card_of(study, finalist),
+    )
+
+
+def state_of(architecture: Architecture, checkpoint: Path) -> dict[str, Tensor]:
+    """The `state_dict` of a network from the checkpoint of its fine-tuning.
+
+    Checkpoints hold what training changes; other buffers (constants, counts of batches) are those of a new network.
+    """
+    _, tensors = read_checkpoint(checkpoint)
+    trained = {key.partition("/")[2]: value for key, value in tensors.items() if key.startswith(("weight/", "buffer/"))}
+    network = architecture.build()
+    constant = {name: buffer for name, buffer in network.named_buffers() if not buffer.is_floating_point()}
+    kept = network.state_dict().keys()
+    return {name: value for name, value in {**constant, **trained}.items() if name in kept}
+
+
+def card_of(study: Study, finalist: Finalist) -> Mapping[str, Any]:
+    """What a model card says besides the architecture."""
+    about = read_about(study)
+    return {
+        "metrics": {name: m.to_dict() for name, m in finalist.measurements.items()},
+        "data": about["data"],
+        "study": {
+            "name": study.path.resolve().name,
+            "trial": finalist.number,
+            "front": finalist.front,
+            "picked": finalist.picked,
+            "noisy": finalist.noisy,
+            "config": study.config.model_dump(mode="json"),
+            "versions": about["versions"],
+        },
+        "profile": about["profile"],
+    }

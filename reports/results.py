@@ -1,0 +1,228 @@
+"""From a study directory, finished or not, to one table of trials and everything else that a report says."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archfront.hw_profiles.metrics import Measurement
+from archfront.search.budget import Bound, Budget
+from archfront.search.config import StudyConfig
+from archfront.search.engine import FINAL_METRIC
+from archfront.search.final import Finalist, load_finalists
+from archfront.search.study import Study, StudyError, read_json
+from archfront.search.trials import OBJECTIVES, Trial, quiet_optuna, read_trial
+from archfront.space.errors import SpaceError
+from archfront.space.files import replace_file, write_text
+
+from .report import COLUMNS, ReportData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from archfront.evaluators.data import Dataset
+    from archfront.hw_profiles.profile import Profile
+    from archfront.space.space import Space
+
+PACKAGES = ("archfront", "torch", "numpy", "optuna", "onnx", "onnxruntime")
+"""Packages whose versions results depend on."""
+
+
+# --------------------------------------------------------------------------- what a study is about
+
+
+def write_about(study: Study, data: Dataset, space: Space, profile: Profile) -> None:
+    """Keep what results are read with, so that neither the data nor the file of the space are needed again."""
+    size, text = _counted(space)
+    about = {
+        "data": data.to_dict(),
+        "space": {"text": text, "size": size, "sites": len(space.sites), "input": str(space.input)},
+        "profile": {**profile.model_dump(), "digest": profile.digest},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }
+    write_text(_about_file(study), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+
+def _counted(space: Space) -> tuple[int, str]:
+    """The size of a space and its tree; before its predicates, and saying so, where these make it too large to count."""
+    try:
+        return space.size, str(space)
+    except SpaceError:
+        return space.graph.root.size, f"{space}\nwhere: predicates, which leave an unknown share of the architectures"
+
+
+def read_about(study: Study) -> dict[str, Any]:
+    """What `write_about` kept.
+
+    Raises:
+        StudyError: the search did not come that far.
+    """
+    if not _about_file(study).exists():
+        raise StudyError(
+            f"{study.path} holds nothing to show yet: its search stopped before the data were loaded; "
+            f"archfront search --study {study.path} goes on with it"
+        )
+    return read_json(_about_file(study))
+
+
+def _about_file(study: Study) -> Path:
+    return study.path / "about.json"
+
+
+# --------------------------------------------------------------------------- trials
+
+
+def read_trials(study: Study) -> list[Trial]:
+    """All trials so far, in order; a search may be adding more at the same time.
+
+    Raises:
+        StudyError: the storage cannot be read.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    database = study.path / "study.db"
+    url = study.config.storage
+    if not url and not database.exists():
+        return []  # SQLite would make an empty one
+    with quiet_optuna():
+        try:
+            storage = optuna.storages.RDBStorage(url or f"sqlite:///{database}", skip_table_creation=True)
+            stored = optuna.load_study(study_name=study.path.name, storage=storage)
+            return [read_trial(trial) for trial in stored.get_trials(deepcopy=False)]
+        except KeyError:
+            return []  # the search has not reached its first trial
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise StudyError(f"cannot read the trials in {url or database}: {first}") from None
+
+
+def table(trials: Iterable[Trial], finalists: Iterable[Finalist], budget: Budget) -> pd.DataFrame:
+    """One row a trial, as `report.COLUMNS` says; finalists with what was measured of them as stand-alone networks.
+
+    A trial is infeasible where its latest value of a metric breaks the budget: the measured latency of a finalist, the
+    predicted one of others. Bounds on accuracy are judged on finalists alone: shared weights underestimate it.
+    """
+    import pandas as pd
+
+    final = {finalist.number: finalist for finalist in finalists}
+    rows = [_row(trial, final.get(trial.number), budget) for trial in trials]
+    if not rows:
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.DataFrame(rows).astype({"reason": object, "front": bool, "picked": bool})
+
+
+def _row(trial: Trial, finalist: Finalist | None, budget: Budget) -> dict[str, Any]:
+    measurements = {**trial.measurements, **(finalist.measurements if finalist else {})}
+    state, reason = _state(trial, measurements, budget)
+    row = {
+        "number": trial.number,
+        "state": state,
+        "reason": reason,
+        "origin": trial.origin,
+        "digest": trial.architecture.digest,
+        "architecture": json.dumps(trial.architecture.to_dict()),
+        "seconds": trial.seconds,
+        "front": finalist is not None and finalist.front,
+        "picked": finalist is not None and finalist.picked,
+        "sites": json.dumps(trial.choices),
+    }
+    for name, m in measurements.items():
+        spread = math.nan if m.spread is None else m.spread
+        row |= {name: m.value, f"{name}.provenance": m.provenance, f"{name}.spread": spread, f"{name}.samples": m.samples}
+    return row
+
+
+def _state(trial: Trial, measurements: Mapping[str, Measurement], budget: Budget) -> tuple[str, str | None]:
+    if not trial.complete:
+        return "failed", trial.reason
+    known = dict(measurements)
+    if "predicted_latency_ms" in known:
+        known.setdefault("latency_ms", known["predicted_latency_ms"])
+    broken = budget.broken({name: m.value for name, m in known.items()})
+    if not broken:
+        return "complete", None
+    return "infeasible", "; ".join(_broken(bound, known[bound.metric]) for bound in broken)
+
+
+def _broken(bound: Bound, m: Measurement) -> str:
+    return f"{bound.what.title} {bound.what.format(m.value)} ({m.provenance}) breaks {bound}"
+
+
+# --------------------------------------------------------------------------- the whole
+
+
+def load_results(study: Study) -> ReportData:
+    """Everything that a report says about a study, whatever state it is in.
+
+    Raises:
+        StudyError: a file of the study is damaged, or there is nothing yet.
+    """
+    import pandas as pd
+
+    config, about = study.config, read_about(study)
+    finalists, trials = load_finalists(study), read_trials(study)
+    budget = Budget.parse(config.budget)
+    data = about["data"]
+    return ReportData(
+        title=study.path.resolve().name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        space_text=about["space"]["text"],
+        space_size=about["space"]["size"],
+        input=about["space"]["input"],
+        data=_data_text(data),
+        objectives=tuple(FINAL_METRIC.get(OBJECTIVES[name], OBJECTIVES[name]) for name in config.search.objectives),
+        budget={bound.metric: (_finite(bound.low), _finite(bound.high)) for bound in budget.bounds},
+        trials=table(trials, finalists, budget),
+        references=pd.DataFrame({"name": pd.Series(dtype=str)}),
+        configuration=config.model_dump(exclude_none=True),
+        environment={"versions": about["versions"], "profile": about["profile"]},
+        notes=tuple(_notes(config, data, trials, finalists)),
+    )
+
+
+def write_results(study: Study, results: ReportData | None = None) -> None:
+    """Write results.parquet, and results.csv without the architectures, each at once or not at all."""
+    trials = (results or load_results(study)).trials
+    replace_file(study.results_file, lambda path: trials.to_parquet(path, index=False))
+    small = trials.drop(columns="architecture")
+    replace_file(study.results_file.with_suffix(".csv"), lambda path: small.to_csv(path, index=False))
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
+
+
+def _data_text(data: Mapping[str, Any]) -> str:
+    images = ", ".join(f"{count:,} {split}" for split, count in data["images"].items())
+    return f"{data['name']} ({data['layout']}), {len(data['classes'])} classes; images: {images}"
+
+
+def _notes(
+    config: StudyConfig, data: Mapping[str, Any], trials: list[Trial], finalists: list[Finalist]
+) -> Iterable[str]:
+    if not any(finalist.picked for finalist in finalists):
+        yield (
+            f"The search is not finished: {len(trials):,} of {config.search.trials:,} candidates were evaluated, and no "
+            "network was fine-tuned and measured to the end. Latency is predicted and accuracy estimated."
+        )
+    noisy = sum(finalist.noisy for finalist in finalists)
+    if noisy:
+        yield (
+            f"The machine was noisy while latency was measured ({noisy} of {len(finalists)} networks): best cases hold, "
+            "but measure again on a quiet machine before small differences decide."
+        )
+    left = sum(not finalist.front for finalist in finalists)
+    if left:
+        yield f"{left} of {len(finalists)} networks left the front, or broke the budget, once they were measured."
+    failed = [trial for trial in trials if not trial.complete]
+    if failed:
+        yield f"{len(failed)} candidates failed; the first: {failed[0].reason}"
+    if data["skipped"]:
+        yield f"{len(data['skipped'])} images or rows of the data were left out; the first: {data['skipped'][0]}"

@@ -1,0 +1,153 @@
+"""What every block of the registry owes: one test for all of them, so that a new block needs none of its own for this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from archfront.evaluators.supernet import Supernet
+from archfront.hw_profiles.cost import cost, count
+from archfront.space import Architecture, Feature, Image, ShapeError, Space, Spec, one_of
+from archfront.space.network import Network
+from torch.utils.flop_counter import FlopCounterMode
+
+from . import contract
+
+BLOCKS = contract.hosted()
+block = pytest.mark.parametrize("cls", BLOCKS, ids=[cls.__name__ for cls in BLOCKS])
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Compute in float64, where equal means equal."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("cls", contract.library(), ids=[cls.__name__ for cls in contract.library()])
+def test_a_block_says_what_it_computes_and_where_it_is_from(cls: type[Spec]) -> None:
+    assert cls.__doc__
+    assert cls.paper is not None
+    assert str(cls.paper.year) in cls.__doc__
+    assert len(contract.variants(cls)) > 0
+
+
+@block
+def test_every_part_yields_the_type_it_declares_and_trains_all_its_parameters(cls: type[Spec]) -> None:
+    for x in (contract.INPUT, Image(3, 13, 9)):
+        for architecture in contract.architectures(cls, x):
+            for part in architecture.parts:
+                module = part.spec.build(part.input).train()
+                y = module(*part.input.example(2))
+                assert tuple(y.shape[1:]) == part.spec.output(part.input).shapes[0], part
+                # a weighted sum: the plain sum of normalised features has no gradient
+                (y * torch.randn_like(y)).sum().backward()
+                idle = [n for n, p in module.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+                assert not idle, (part, idle)
+
+
+@block
+def test_outputs_are_finite_over_the_range_of_half_precision(cls: type[Spec]) -> None:
+    architecture = contract.architectures(cls)[0]
+    module = architecture.build().eval()
+    for scale in (0.0, 1e-4, 1.0, 6e4):
+        with torch.no_grad():
+            assert module(scale * architecture.input.example(2)[0]).isfinite().all(), scale
+
+
+@block
+def test_cost_of_the_parts_is_the_cost_of_the_network(cls: type[Spec]) -> None:
+    for architecture in contract.architectures(cls):
+        total, whole = cost(architecture), count(architecture.build(), architecture.input)
+        assert (total.macs, total.contractions, total.params, total.activations) == (
+            whole.macs,
+            whole.contractions,
+            whole.params,
+            whole.activations,
+        )
+        assert total.params == sum(p.numel() for p in architecture.build().parameters())
+
+
+@block
+def test_contractions_are_those_that_torch_counts_on_the_meta_device(cls: type[Spec]) -> None:
+    for architecture in contract.architectures(cls):
+        with torch.device("meta"):
+            module, (x,) = architecture.build().eval(), architecture.input.example(1)
+        with FlopCounterMode(display=False) as counter:
+            module(x)
+        assert 2 * cost(architecture).contractions == counter.get_total_flops()
+
+
+def elastic(cls: type[Spec]) -> Space:
+    """The networks around all variants of a block, at two widths, sharing weights."""
+    fitting = [spec for spec in contract.variants(cls) if fits(spec)]
+    head = fitting[0]
+    template = contract.network(head, width=one_of(16, 32), stem=one_of(16, 32))
+    return Space(contract.INPUT, swapped(template, head, one_of(*fitting)))
+
+
+def fits(spec: Spec) -> bool:
+    """Whether a block fits at both widths."""
+    try:
+        for width in (16, 32):
+            Architecture(contract.INPUT, contract.network(spec, width=width, stem=width))
+    except ShapeError:
+        return False
+    return True
+
+
+def swapped(value: object, old: Spec, new: object) -> Network:
+    """`value` with every `old` inside replaced by `new`."""
+    from dataclasses import fields
+
+    from archfront.space.domains import Domain
+
+    if value == old:
+        return new  # type: ignore[return-value]
+    if isinstance(value, tuple):
+        return tuple(swapped(v, old, new) for v in value)  # type: ignore[return-value]
+    if isinstance(value, Spec) and not isinstance(value, Domain):
+        return type(value)(**{f.name: swapped(getattr(value, f.name), old, new) for f in fields(value)})  # type: ignore[return-value]
+    return value  # type: ignore[return-value]
+
+
+@block
+def test_a_view_of_the_supernet_is_the_extracted_network(cls: type[Spec], doubles: None) -> None:
+    space = elastic(cls)
+    supernet = Supernet(space)
+    (x,) = space.input.example(2, generator=torch.Generator().manual_seed(0))
+    calibration = [space.input.example(8, generator=torch.Generator().manual_seed(1))[0]]
+    architectures = {space.sample(seed) for seed in range(8)}
+    outputs = []
+    for architecture in architectures:
+        candidate = supernet.candidate(architecture).calibrate(calibration)
+        alone = supernet.extract(architecture, calibration).eval()
+        with torch.no_grad():
+            expected, found = alone(x), candidate.calibrate(calibration)(x)
+        assert torch.equal(expected, found), architecture.network
+        outputs.append(found)
+    assert len({tuple(o.flatten().tolist()) for o in outputs}) > len(outputs) // 2
+
+
+@block
+def test_weights_outside_the_view_get_no_gradient(cls: type[Spec]) -> None:
+    space = elastic(cls)
+    supernet = Supernet(space)
+    architecture = space.sample(0)
+    candidate = supernet.candidate(architecture).train()
+    y = candidate(space.input.example(4)[0])
+    (y * torch.randn_like(y)).sum().backward()
+    used = {id(stored) for _, stored, _ in candidate.cuts}
+    for name, parameter in supernet.store.parameters.items():
+        if id(parameter) not in used:
+            assert parameter.grad is None, name
+    for name, stored, layout in candidate.cuts:
+        assert stored.grad is not None, name
+        assert int((stored.grad != 0).sum()) <= torch.Size(layout.shape).numel(), name
+
+
+def test_the_contract_reaches_every_kind_of_block() -> None:
+    assert {cls.kind for cls in BLOCKS} >= {"block", "gate", "mixer", "channel mixer", "operator", "stem", "downsample", "head"}
+    assert Feature(3, (16, 12)) == contract.INPUT
