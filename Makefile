@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY)  ## search on handwritten digits under a latency and a parameter budget
-	$(BIN)/archfront search --name demo --data digits --space micro --device local-cpu --budget "latency<=2ms, params<=100k"
+	$(BIN)/archfront search --name demo --data digits --space micro --device local-cpu --budget "latency<=0.1ms, params<=100k"
 
 test: lint types  ## formatting, lint, types and tests, in under ten minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
@@ -42,7 +42,7 @@ types: $(READY) links  ## mypy --strict
 .PHONY: links
 links:
 	@rm -rf $(TYPING) && mkdir -p $(TYPING)
-	@ln -s $(foreach file,$(wildcard archfront/*.py archfront/py.typed),../../../$(file)) $(TYPING)
+	@ln -s $(foreach item,$(filter-out %/__pycache__,$(wildcard archfront/*)),../../../$(item)) $(TYPING)
 	@ln -s $(foreach room,$(ROOMS),../../../$(room)) $(TYPING)
 
 docs: $(READY)  ## write the generated pages: docs/blocks.md, docs/configuration.md

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .search.budget import Budget
     from .search.config import StudyConfig
     from .space import (
-        Architecture,
         ArchfrontError,
+        Architecture,
         Block,
         ChannelMixer,
         Downsample,
@@ -73,8 +73,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "METRICS",
-    "Architecture",
     "ArchfrontError",
+    "Architecture",
     "Block",
     "Budget",
     "ChannelMixer",

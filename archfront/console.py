@@ -128,7 +128,7 @@ class Lines:
             nonlocal due, first
             first = done - 1 if first is None else first
             now = self.clock()
-            if now < due:
+            if now < due or done == total:
                 return
             due = now + EVERY
             known = total if total is not None and 0 < done <= total else None
@@ -137,7 +137,7 @@ class Lines:
             self.note(f"{title}: {steps}{left}{f', {detail}' if detail else ''}")
 
         yield advance
-        if due > start + PATIENCE:
+        if self.clock() - start > PATIENCE:
             self.note(f"{title}: done in {clock_time(self.clock() - start)}")
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from archfront.space.serial import encode
 from numpy.typing import NDArray
+
+from archfront.space.serial import encode
 
 from .runtimes import Workload
 

@@ -10,26 +10,35 @@ from archfront.space.errors import ArchfrontError, nearest
 Provenance = Literal["exact", "measured", "predicted"]
 
 
+COUNT = (("", 1.0), ("K", 1e3), ("M", 1e6), ("G", 1e9))
+BYTES = (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30))
+
+
 @dataclass(frozen=True)
 class Metric:
     """A quantity that architectures are compared by.
 
-    `scale` and `unit` say how it is printed: `format(5_300_000)` of params (scale 1e6, unit "M") is "5.3 M".
+    `units` are (name, size) pairs in increasing order; `format` takes the largest one that leaves a number of at least
+    1, so params of 5_300_000 print as "5.3 M".
     """
 
     name: str
     title: str
     direction: Literal["min", "max"]
-    unit: str = ""
-    scale: float = 1.0
+    units: tuple[tuple[str, float], ...]
     digits: int = 3
     """significant digits printed"""
 
+    def unit_for(self, value: float) -> tuple[str, float]:
+        """The unit in which `value` is written, and its size in the base unit."""
+        return next((unit for unit in reversed(self.units) if abs(value) >= unit[1]), self.units[0])
+
     def format(self, value: float) -> str:
-        """`value` in the metric's unit, for people."""
-        number = value / self.scale
+        """`value` in the unit that suits it, for people."""
+        unit, size = self.unit_for(value)
+        number = value / size
         text = f"{number:.{self.digits}g}" if abs(number) < 10**self.digits else f"{number:,.0f}"
-        return f"{text} {self.unit}".strip()
+        return f"{text} {unit}".strip()
 
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is strictly better than `b`."""
@@ -39,16 +48,16 @@ class Metric:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("macs", "FLOPs (multiply-adds)", "min", "M", 1e6, 4),
-        Metric("params", "Parameters", "min", "M", 1e6, 4),
-        Metric("activations", "Activations", "min", "M", 1e6, 4),
-        Metric("peak_bytes", "Peak activation memory", "min", "MiB", 2**20, 4),
-        Metric("latency_ms", "Latency", "min", "ms"),
-        Metric("predicted_latency_ms", "Predicted latency", "min", "ms"),
-        Metric("energy_mj", "Energy", "min", "mJ"),
-        Metric("supernet_accuracy", "Supernet estimate (validation)", "max", "%", 0.01, 4),
-        Metric("accuracy", "Fine-tuned accuracy (validation)", "max", "%", 0.01, 4),
-        Metric("test_accuracy", "Test accuracy", "max", "%", 0.01, 4),
+        Metric("macs", "FLOPs (multiply-adds)", "min", COUNT, 4),
+        Metric("params", "Parameters", "min", COUNT, 4),
+        Metric("activations", "Activations", "min", COUNT, 4),
+        Metric("peak_bytes", "Peak activation memory", "min", BYTES, 4),
+        Metric("latency_ms", "Latency", "min", (("ms", 1.0),)),
+        Metric("predicted_latency_ms", "Predicted latency", "min", (("ms", 1.0),)),
+        Metric("energy_mj", "Energy", "min", (("mJ", 1.0),)),
+        Metric("supernet_accuracy", "Supernet estimate (validation)", "max", (("%", 0.01),), 4),
+        Metric("accuracy", "Fine-tuned accuracy (validation)", "max", (("%", 0.01),), 4),
+        Metric("test_accuracy", "Test accuracy", "max", (("%", 0.01),), 4),
     )
 }
 

@@ -17,11 +17,12 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.domains import children
 from archfront.space.serial import decode, encode
 from archfront.space.spec import Spec
 from archfront.space.types import Feature, FeatureType, Image
-from torch import Tensor, nn
 
 from . import worker
 from .profile import LatencyError, Profile
@@ -146,15 +147,16 @@ OPSET = 20
 def _quiet() -> Iterator[None]:
     """Keep the exporters' chatter (deprecation, tracing, missing torchvision) away: what they wrote is verified."""
     logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    level, log = logger.level, torch._C._jit_onnx_log
     logger.setLevel(logging.ERROR)
-    torch._C._jit_set_onnx_log_enabled(False)  # or the graph of every failed export is printed
+    torch._C._jit_onnx_log = lambda *_: None  # prints the graph of every failed export, and has no working switch
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+        torch._C._jit_onnx_log = log
 
 
 def export_onnx(module: nn.Module, inputs: tuple[Tensor, ...], file: Path) -> str:

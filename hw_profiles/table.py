@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from archfront.hw_profiles.metrics import Measurement
 from archfront.space.architecture import Architecture
 from archfront.space.network import Part

@@ -154,6 +154,7 @@ def session_options(threads: int) -> Any:
 def load_torch(model: Mapping[str, Any], threads: int) -> Session:
     """A module in torch eager, built from its spec; its weights are random, which its latency does not depend on."""
     import torch
+
     from archfront.hw_profiles.runtimes import load_eager
 
     torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from archfront.hw_profiles.metrics import METRICS, Metric, metric
 
-from .pareto import hypervolume_over
+from archfront.search.pareto import hypervolume_over
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 STAND_INS = {"accuracy": "supernet_accuracy", "latency_ms": "predicted_latency_ms"}
 """What every candidate is compared by during the search, in place of what only the front is measured for."""
+
+READ_FIRST = ("accuracy", "test_accuracy", "supernet_accuracy", "latency_ms", "predicted_latency_ms")
+
+PAIR_TITLES = {"accuracy": "Accuracy (validation)", "latency_ms": "Latency"}
 
 FINALS = {estimate: final for final, estimate in STAND_INS.items()}
 
@@ -55,8 +59,9 @@ class Axes:
 
 
 def present_metrics(table: pd.DataFrame) -> list[str]:
-    """The known metrics of which `table` holds at least one value, in the order of the registry."""
-    return [name for name in METRICS if name in table and table[name].notna().any()]
+    """The known metrics of which `table` holds at least one value, in the order in which people read them."""
+    order = dict.fromkeys((*READ_FIRST, *METRICS))
+    return [name for name in order if name in table and table[name].notna().any()]
 
 
 def axes(data: ReportData) -> Axes:
@@ -66,10 +71,9 @@ def axes(data: ReportData) -> Axes:
     """
     present = present_metrics(data.trials)
     paired = [
-        Axis(f"best:{final}", titles[final], (final, estimate))
+        Axis(f"best:{final}", PAIR_TITLES[final], (final, estimate))
         for final, estimate in STAND_INS.items()
-        if final in present and estimate in present
-        for titles in [{"accuracy": "Accuracy (validation)", "latency_ms": "Latency"}]
+        if final in present or estimate in present
     ]
     single = [Axis(name, METRICS[name].title, (name,)) for name in present]
     every = paired + single

@@ -84,7 +84,7 @@ def payload(data: ReportData, drawings: Drawings) -> dict[str, Any]:
     )
     return {
         "columns": names,
-        "metrics": {name: _metric(METRICS[name]) for name in named},
+        "metrics": {name: _metric(METRICS[name], trials) for name in named},
         "axes": [_axis(axis) for axis in shown.all],
         "start": {"x": shown.x.key, "y": shown.y.key},
         "objectives": [axis.key for axis in (shown.y, shown.x)],
@@ -120,9 +120,12 @@ def _architecture(text: str) -> Architecture:
     return Architecture.from_dict(json.loads(text))
 
 
-def _metric(metric: Metric) -> dict[str, Any]:
-    keys = ("name", "title", "direction", "unit", "scale", "digits")
-    return {key: getattr(metric, key) for key in keys}
+def _metric(metric: Metric, trials: pd.DataFrame) -> dict[str, Any]:
+    """What the page needs to print a metric: one unit for the whole report, the one that suits the middle candidate."""
+    middle = float(trials[metric.name].median()) if metric.name in trials else math.nan
+    unit, size = metric.unit_for(0.0 if math.isnan(middle) else middle)
+    facts = {"name": metric.name, "title": metric.title, "direction": metric.direction, "digits": metric.digits}
+    return {**facts, "unit": unit, "scale": size}
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

@@ -27,6 +27,10 @@ COLUMNS = (
 """Columns that every table of trials has, beside `m`, `m.provenance`, `m.spread`, `m.samples` for metrics `m`."""
 
 
+SCRIPTS = ("values.js", "scatter.js", "limits.js", "table.js", "networks.js", "report.js")
+"""The scripts of the page, in the order in which they build on each other."""
+
+
 @dataclass(frozen=True)
 class ReportData:
     """All that a report says about one study.
@@ -105,7 +109,7 @@ def render(data: ReportData) -> str:
         fragments=[(name, Markup(svg)) for name, svg in drawings.fragments()],
         payload=Markup(block),
         style=Markup(_asset("report.css")),
-        script=Markup(_asset("report.js")),
+        scripts=[Markup(_asset(name)) for name in SCRIPTS],
         plotly=Markup(get_plotlyjs()),
         metrics=METRICS,
     )

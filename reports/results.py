@@ -50,7 +50,7 @@ def write_about(study: Study, data: Dataset, space: Space, profile: Profile) -> 
 
 
 def _counted(space: Space) -> tuple[int, str]:
-    """The size of a space and its tree; before its predicates, and saying so, where these make it too large to count."""
+    """The size of a space and its tree; without predicates, and saying so, where it is too large to count with them."""
     try:
         return space.size, str(space)
     except SpaceError:
@@ -135,7 +135,12 @@ def _row(trial: Trial, finalist: Finalist | None, budget: Budget) -> dict[str, A
     }
     for name, m in measurements.items():
         spread = math.nan if m.spread is None else m.spread
-        row |= {name: m.value, f"{name}.provenance": m.provenance, f"{name}.spread": spread, f"{name}.samples": m.samples}
+        row |= {
+            name: m.value,
+            f"{name}.provenance": m.provenance,
+            f"{name}.spread": spread,
+            f"{name}.samples": m.samples,
+        }
     return row
 
 
@@ -209,14 +214,14 @@ def _notes(
 ) -> Iterable[str]:
     if not any(finalist.picked for finalist in finalists):
         yield (
-            f"The search is not finished: {len(trials):,} of {config.search.trials:,} candidates were evaluated, and no "
-            "network was fine-tuned and measured to the end. Latency is predicted and accuracy estimated."
+            f"The search is not finished: {len(trials):,} of {config.search.trials:,} candidates were evaluated, and "
+            "no network was fine-tuned and measured to the end. Latency is predicted and accuracy estimated."
         )
     noisy = sum(finalist.noisy for finalist in finalists)
     if noisy:
         yield (
-            f"The machine was noisy while latency was measured ({noisy} of {len(finalists)} networks): best cases hold, "
-            "but measure again on a quiet machine before small differences decide."
+            f"The machine was noisy while latency was measured ({noisy} of {len(finalists)} networks): best cases "
+            "hold, but measure again on a quiet machine before small differences decide."
         )
     left = sum(not finalist.front for finalist in finalists)
     if left:

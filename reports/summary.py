@@ -48,9 +48,9 @@ def with_spread(of: Metric, value: float, spread: float | None) -> str:
     """`value` with its interval, both to the place of the interval's second digit: "96.94 ± 0.81 %"."""
     if spread is None or math.isnan(spread) or spread <= 0:
         return of.format(value)
-    half = spread / of.scale
-    places = min(max(1 - math.floor(math.log10(half)), 0), 6)
-    return f"{value / of.scale:,.{places}f} ± {half:,.{places}f} {of.unit}".strip()
+    unit, size = of.unit_for(value)
+    places = min(max(1 - math.floor(math.log10(spread / size)), 0), 6)
+    return f"{value / size:,.{places}f} ± {spread / size:,.{places}f} {unit}".strip()
 
 
 def answer(data: ReportData) -> Answer:
@@ -81,7 +81,7 @@ def _reached(row: pd.Series[Any], name: str) -> list[str]:
     if shown is None:
         return []
     of = METRICS[shown]
-    what = {"%": " accuracy", "ms": ""}.get(of.unit, f" {_lower(of)}")
+    what = " accuracy" if "accuracy" in shown else "" if "latency" in shown else f" {_lower(of)}"
     return [of.format(float(row[shown])).replace(" ", NBSP) + what]
 
 
@@ -199,11 +199,12 @@ def _why_none(data: ReportData) -> str:
             if bound is None or values.empty:
                 continue
             misses = int((values > bound).sum() if over else (values < bound).sum())
-            nearest = values.min() if over else values.max()
+            nearest = float(values.min() if over else values.max())
             if misses:
+                by = f"{abs(nearest / bound - 1) * 100:.2g} %" if bound else of.format(abs(nearest))
                 words.append(
                     f"{of.title} {'above' if over else 'below'} {of.format(bound)} excludes {misses} of {len(values)}; "
-                    f"the nearest reached {of.format(float(nearest))}."
+                    f"the nearest misses it by {by}."
                 )
     return " ".join(words)
 

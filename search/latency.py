@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from archfront.hw_profiles.metrics import Measurement
-from archfront.hw_profiles.profile import Profile
+from archfront.hw_profiles.profile import LatencyError, Profile
 from archfront.hw_profiles.protocol import Schedule, measure
 from archfront.hw_profiles.table import LatencyTable
 from archfront.space.architecture import Architecture
@@ -58,23 +58,31 @@ class LatencyModel:
                 return table
         else:
             table = LatencyTable(self.profile)
-        with self.reporter.track("Measuring blocks", 1) as advance:
-            table.fill(
-                self.space.parts(),
-                limit=self.config.blocks,
-                max_seconds=self.config.seconds / 2,
-                progress=_shown(advance),
-                seed=self.seed,
-            )
-            table.save(self.file)
+        self._fill(table)
         with self.reporter.track("Calibrating latency", 1) as advance:
             pool = (self.space.sample(self.seed + i, over="sites") for i in range(POOL))
             schedule = Schedule(max_seconds=self.config.seconds / 2, processes=2, rounds=12, seed=self.seed)
             table.calibrate(pool, count=self.config.calibration, schedule=schedule, progress=_shown(advance))
             table.save(self.file)
-        table.expect(self.space.parts())
         self.reporter.note(f"Latency predictions on {self.profile.name}: {table.report}")
         return table
+
+    def _fill(self, table: LatencyTable) -> None:
+        """Measure blocks until those that were not measured can be interpolated; a busy machine gets more time."""
+        parts = list(self.space.parts())
+        with self.reporter.track("Measuring blocks", 1) as advance:
+            seconds = self.config.seconds / 2
+            while True:
+                filled = table.fill(
+                    parts, limit=self.config.blocks, max_seconds=seconds, progress=_shown(advance), seed=self.seed
+                )
+                table.save(self.file)
+                try:
+                    return table.expect(parts)
+                except LatencyError:
+                    if not filled.measured:
+                        raise
+                seconds *= 2
 
     def prepare(self) -> None:
         """Measure what predictions need, or read it back."""

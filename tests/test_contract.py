@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from archfront.evaluators.supernet import Supernet
 from archfront.hw_profiles.cost import cost, count
+from archfront.hw_profiles.runtimes import export_onnx
+from archfront.reports.onnx_file import run_onnx
+from archfront.reports.source import source
 from archfront.space import Architecture, Feature, Image, ShapeError, Space, Spec, one_of
 from archfront.space.network import Network
 from torch.utils.flop_counter import FlopCounterMode
@@ -78,6 +83,32 @@ def test_contractions_are_those_that_torch_counts_on_the_meta_device(cls: type[S
         with FlopCounterMode(display=False) as counter:
             module(x)
         assert 2 * cost(architecture).contractions == counter.get_total_flops()
+
+
+@block
+def test_the_exported_source_computes_what_the_module_computes(cls: type[Spec], tmp_path: Path) -> None:
+    for number, architecture in enumerate(contract.architectures(cls)[:3]):
+        path = tmp_path / f"exported_{number}.py"
+        path.write_text(source(architecture, name="net"))
+        found = importlib.util.spec_from_file_location(path.stem, path)
+        assert found is not None
+        assert found.loader is not None
+        exported = importlib.util.module_from_spec(found)
+        found.loader.exec_module(exported)
+        module, copy = architecture.build().eval(), exported.net().eval()
+        copy.load_state_dict(module.state_dict())
+        (x,) = architecture.input.example(2)
+        with torch.no_grad():
+            assert torch.equal(module(x), copy(x))
+
+
+@block
+def test_the_onnx_file_computes_what_the_module_computes(cls: type[Spec], tmp_path: Path) -> None:
+    architecture = contract.architectures(cls)[0]
+    module, (x,) = architecture.build().eval(), architecture.input.example(2)
+    export_onnx(module, (x,), tmp_path / "net.onnx")
+    with torch.no_grad():
+        torch.testing.assert_close(run_onnx(tmp_path / "net.onnx", x)[0], module(x), rtol=1e-4, atol=1e-4)
 
 
 def elastic(cls: type[Spec]) -> Space:

@@ -82,7 +82,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     (packages,) = home.glob("lib/python*/site-packages")
     # A folder named in a .pth file is searched, but its own .pth files are not read: the editable install stays hidden.
     (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    pip = [sys.executable, "-m", "pip", "--python", home / "bin" / "python"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", home / "bin" / "python"]
     printed([*pip, "install", "--quiet", "--no-deps", "--no-index", wheel], elsewhere)
     return Installed(home, elsewhere)
 
@@ -191,7 +191,7 @@ def checked(code: str, installed: Installed, folder: Path) -> subprocess.Complet
     """mypy on a user's file, against the installed wheel."""
     (folder / "mine.py").write_text(textwrap.dedent(code))
     (folder / "mypy.ini").write_text(textwrap.dedent(MYPY))
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "mypy",

@@ -13,7 +13,9 @@ from .common import Json, Quiet, StudyPath, print_json
 def export(
     study: StudyPath,
     pick: Annotated[int | None, typer.Option(help="Number of a finalist; by default the picked one.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; by default exports in the study.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; by default exports in the study.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the files and of the function in the code.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +15,36 @@ from .common import Json, Quiet, numbers, print_json, print_table
 
 if TYPE_CHECKING:
     from archfront.api import Result
+    from archfront.search.final import Finalist
+    from archfront.search.study import Study
 
 Text = str | None
 Count = int | None
 
+COLUMNS = {
+    "accuracy": "accuracy",
+    "test_accuracy": "test accuracy",
+    "latency_ms": "latency",
+    "params": "parameters",
+    "macs": "FLOPs",
+    "peak_bytes": "peak memory",
+}
+"""What is printed of the front; the report has everything."""
+
 
 def search(
     config: Annotated[Path | None, typer.Option(help="A study.toml; options change what it says.")] = None,
-    study: Annotated[Path | None, typer.Option(help="Folder of the study; an existing one goes on as it was set up.")] = None,
-    name: Annotated[Text, typer.Option(help="Short for --study runs/NAME in a new study; SPACE-DATA by default.")] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="Folder of the study; an existing one goes on as it was set up.")
+    ] = None,
+    name: Annotated[
+        Text, typer.Option(help="Short for --study runs/NAME in a new study; SPACE-DATA by default.")
+    ] = None,
     space: Annotated[Text, typer.Option(help="A ready space (archfront spaces), .yaml/.json, or file.py:name.")] = None,
     data: Annotated[Text, typer.Option(help='"digits", an image folder, parquet, .npz, or IDX files.')] = None,
-    device: Annotated[Text, typer.Option(help="The profile that latency is measured on: local-cpu, or a .toml.")] = None,
+    device: Annotated[
+        Text, typer.Option(help="The profile that latency is measured on: local-cpu, or a .toml.")
+    ] = None,
     budget: Annotated[Text, typer.Option(help='Such as "latency<=5ms, params<=2M".')] = None,
     objectives: Annotated[Text, typer.Option(help="Such as accuracy,latency,params; accuracy comes first.")] = None,
     trials: Annotated[Count, typer.Option(help="Candidates to evaluate.")] = None,
@@ -36,7 +55,9 @@ def search(
     members: Annotated[Count, typer.Option(help="Members of the front that are fine-tuned and measured.")] = None,
     size: Annotated[Text, typer.Option(help="Resize images to HEIGHTxWIDTH.")] = None,
     limit: Annotated[Count, typer.Option(help="Use at most this many training and validation images.")] = None,
-    skip_bad: Annotated[bool | None, typer.Option("--skip-bad/--no-skip-bad", help="Leave out unusable images.")] = None,
+    skip_bad: Annotated[
+        bool | None, typer.Option("--skip-bad/--no-skip-bad", help="Leave out unusable images.")
+    ] = None,
     seed: Annotated[Count, typer.Option(help="Of everything random.")] = None,
     storage: Annotated[Text, typer.Option(help="Any Optuna storage URL, instead of study.db in the study.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; one is fastest for small networks.")] = 1,
@@ -75,14 +96,17 @@ def _size(text: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _kept_on_interrupt(study: Any) -> Iterator[None]:
+def _kept_on_interrupt(study: Study) -> Iterator[None]:
     """Take SIGTERM for Ctrl-C, and say what to do next after either."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. Everything so far is kept in {study.path}; go on with:", err=True)
-        typer.echo(f"  archfront search --study {study.path}", err=True)
+        if study.config_file.exists():
+            typer.echo(f"\nInterrupted. Everything so far is kept in {study.path}; go on with:", err=True)
+            typer.echo(f"  archfront search --study {shlex.quote(str(study.path))}", err=True)
+        else:
+            typer.echo("\nInterrupted before anything was done.", err=True)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -91,7 +115,9 @@ def _kept_on_interrupt(study: Any) -> Iterator[None]:
 def show(result: Result, as_json: bool) -> None:
     """Print the front and where the files are."""
     from archfront.finalists import default_name, finalist_of
+    from archfront.hw_profiles.metrics import METRICS
     from archfront.reports.summary import answer, front_table
+    from archfront.search.final import load_finalists
 
     study = result.study
     code = study.exports / f"{default_name(study, finalist_of(study))}.py"
@@ -102,7 +128,7 @@ def show(result: Result, as_json: bool) -> None:
                 "trials": len(result.trials),
                 "failed": int((result.trials["state"] == "failed").sum()),
                 "picked": result.picked,
-                "front": [_member(row) for row in result.front.to_dict("records")],
+                "front": [_member(finalist) for finalist in load_finalists(study) if finalist.front],
                 "report": study.report_file,
                 "results": study.results_file,
                 "export": code,
@@ -110,22 +136,22 @@ def show(result: Result, as_json: bool) -> None:
         )
         return
     table = front_table(result.data)
-    rows = [("*" if row["picked"] else "", row["number"], *row["cells"]) for row in table["rows"]]
-    print_table(("", "trial", *table["titles"]), rows, right=("trial", *table["titles"]))
+    columns = [(table["titles"].index(METRICS[name].title), title) for name, title in COLUMNS.items()]
+    titles = ("trial", *(title for _, title in columns))
+    rows = [
+        ("*" if row["picked"] else "", row["number"], *(row["cells"][i] for i, _ in columns)) for row in table["rows"]
+    ]
+    print_table(("", *titles), rows, right=titles)
     typer.echo(f"\n{answer(result.data).headline} (*).")
     typer.echo(f"Report: {study.report_file}")
     typer.echo(f"Best network: {code}")
 
 
-def _member(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the front: identity, and every metric as a measurement."""
-    metrics = [name.removesuffix(".provenance") for name in row if name.endswith(".provenance")]
+def _member(finalist: Finalist) -> dict[str, Any]:
     return {
-        "number": row["number"],
-        "digest": row["digest"],
-        "picked": row["picked"],
-        "metrics": {
-            name: {key: row[f"{name}.{key}" if key != "value" else name] for key in ("value", "provenance", "spread", "samples")}
-            for name in metrics
-        },
+        "number": finalist.number,
+        "digest": finalist.architecture.digest,
+        "picked": finalist.picked,
+        "noisy": finalist.noisy,
+        "metrics": {name: m.to_dict() for name, m in finalist.measurements.items()},
     }

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from archfront.hw_profiles.profile import LatencyError, Profile, local_profile, profile, require_local
 
 BOARD = Profile(

@@ -302,8 +302,8 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Any, monkeypatch: pytest.MonkeyP
     from archfront.hw_profiles import protocol
 
     run = protocol._run
-    monkeypatch.setattr(protocol, "_run", lambda command, limit: run(command, 8.0))
-    with pytest.raises(LatencyError, match=r"(?s)did not end within 8 s.*loading dying"):
+    monkeypatch.setattr(protocol, "_run", lambda command, limit: run(command, 4.0))
+    with pytest.raises(LatencyError, match=r"(?s)did not end within 4 s.*loading dying"):
         dies(tmp_path, "import time\ntime.sleep(60)\n")()
 
 

@@ -113,7 +113,7 @@ def test_the_converter_is_recorded_and_dynamo_steps_in_for_what_torchscript_does
 
 def test_a_model_that_computes_something_else_is_refused_with_the_difference(tmp_path: Path) -> None:
     largest = float(example_module((TwoFacedForRuntimes(), X))[1][0].abs().max())
-    expected = f"the block: .* differs from torch's by {1 / max(1, largest):.2g}"
+    expected = rf"the block: .* differs from torch's by {1 / max(1, largest):.2g}"
     with pytest.raises(LatencyError, match=expected):
         prepared((TwoFacedForRuntimes(), X), tmp_path)
 
@@ -127,7 +127,7 @@ def test_not_a_number_is_never_timed(device: str, tmp_path: Path) -> None:
 def test_verifying_is_relative_to_the_largest_output_and_checks_shapes() -> None:
     big = torch.tensor([1000.0, 0.0])
     assert verify("n", [big + 0.09], [big]) == pytest.approx(9e-5, rel=1e-2)
-    with pytest.raises(LatencyError, match="0.00011"):
+    with pytest.raises(LatencyError, match=r"0.00011"):
         verify("n", [big + 0.11], [big])
     with pytest.raises(LatencyError, match=r"yields \[\(1, 2\)\], torch \[\(2,\)\]"):
         verify("n", [big[None]], [big])
@@ -150,7 +150,7 @@ def test_interactive_blocks_cannot_be_measured_in_eager(tmp_path: Path) -> None:
     space: dict[str, object] = {"Block": Block, "nn": nn, "__name__": "an_interactive_session"}
     exec("class InteractiveForRuntimes(Block):\n    def build(self, x):\n        return nn.ReLU()", space)
     try:
-        with pytest.raises(LatencyError, match="defined interactively.*put it into a file"):
+        with pytest.raises(LatencyError, match=r"defined interactively.*put it into a file"):
             prepared((space["InteractiveForRuntimes"](), X), tmp_path, "local-cpu-torch")  # type: ignore[operator]
     finally:
         del registry["InteractiveForRuntimes"]

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from archfront.reports.pareto import hypervolume, hypervolume_over, non_dominated
+from archfront.search.pareto import hypervolume, hypervolume_over, non_dominated
 from archfront.space.errors import ArchfrontError
 
 

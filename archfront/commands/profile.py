@@ -1,0 +1,164 @@
+"""archfront profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import Json, Quiet, input_type, print_json, print_table
+
+if TYPE_CHECKING:
+    from archfront.hw_profiles.cost import Cost
+    from archfront.hw_profiles.protocol import LatencyResult
+    from archfront.search.progress import Reporter
+    from archfront.space.architecture import Architecture
+
+COUNTED = ("macs", "params", "activations", "peak_bytes")
+
+
+def profile(
+    reference: Annotated[str | None, typer.Option(help="A published network, such as resnet50.")] = None,
+    architecture: Annotated[Path | None, typer.Option(help="An architecture in a .json or .yaml file.")] = None,
+    study: Annotated[str | None, typer.Option(help="A study, with --pick.")] = None,
+    pick: Annotated[int | None, typer.Option(help="Number of a trial of the study.")] = None,
+    input: Annotated[str | None, typer.Option(help="Another input: 3x224x224, 224x224 or 224.")] = None,
+    device: Annotated[str, typer.Option(help="The profile that latency is measured on.")] = "local-cpu",
+    latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Whether to measure latency.")] = True,
+    seconds: Annotated[float, typer.Option(min=1, help="Longest time for measuring latency.")] = 30.0,
+    parts: Annotated[bool, typer.Option("--parts", help="The cost of every part as well.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Count what one network costs, exactly, and measure its latency on this machine."""
+    from archfront.console import make_reporter
+    from archfront.hw_profiles.cost import cost
+
+    name, found = _named(reference, architecture, study, pick)
+    if input is not None:
+        found = _refed(found, input)
+    counted = cost(found)
+    measured = _measure(found, device, seconds, make_reporter(quiet)) if latency else None
+    if as_json:
+        print_json(_document(name, found, counted, measured, parts))
+        return
+    typer.echo(f"{name}, input {found.input}, output {found.output}\n")
+    print_table(("metric", "value", ""), [*_cost_rows(counted), *(_latency_rows(measured) if measured else [])])
+    if parts:
+        typer.echo()
+        _print_parts(found, counted)
+
+
+def _named(reference: str | None, file: Path | None, study: str | None, pick: int | None) -> tuple[str, Architecture]:
+    """The network that the options name, and what to call it."""
+    if sum(option is not None for option in (reference, file, study)) != 1:
+        raise typer.BadParameter("give one of --reference, --architecture and --study (with --pick)")
+    if (study is None) != (pick is None):
+        raise typer.BadParameter("--study and --pick go together", param_hint="--pick")
+    if reference is not None:
+        from archfront.space.references import reference as published
+
+        return reference, published(reference).architecture()
+    if file is not None:
+        from archfront.space.architecture import Architecture
+
+        return file.name, Architecture.load(file)
+    return f"{study}, trial {pick}", _of_study(str(study), pick)
+
+
+def _of_study(study: str, pick: int | None) -> Architecture:
+    from archfront.options import find_study
+    from archfront.reports.results import read_trials
+    from archfront.search.study import StudyError
+
+    opened = find_study(study)
+    trials = read_trials(opened)
+    found = next((trial.architecture for trial in trials if trial.number == pick), None)
+    if found is None:
+        raise StudyError(f"{opened.path} has no trial {pick}; it has {len(trials)}, counted from 0")
+    return found
+
+
+def _refed(architecture: Architecture, text: str) -> Architecture:
+    """The same network on another input."""
+    from archfront.space.architecture import Architecture
+
+    return Architecture(input_type(text, architecture.input.shapes[0][0]), architecture.network)
+
+
+def _measure(architecture: Architecture, device: str, seconds: float, reporter: Reporter) -> LatencyResult:
+    from archfront.hw_profiles.profile import profile as find_profile
+    from archfront.hw_profiles.protocol import Schedule, measure
+
+    with reporter.track("Measuring latency", 1) as advance:
+        return measure(
+            {"network": architecture},
+            find_profile(device),
+            Schedule(max_seconds=seconds),
+            lambda done, total, what: advance(done, f"of {total}: {what}"),
+        )["network"]
+
+
+def _cost_rows(counted: Cost) -> list[tuple[str, str, str]]:
+    from archfront.hw_profiles.metrics import metric
+
+    return [
+        (metric(name).title, metric(name).format(getattr(counted, name)), f"{getattr(counted, name):,} (exact)")
+        for name in COUNTED
+    ]
+
+
+def _latency_rows(result: LatencyResult) -> list[tuple[str, str, str]]:
+    from archfront.hw_profiles.metrics import metric
+    from archfront.reports.summary import with_spread
+
+    measurement, of = result.measurement(), metric("latency_ms")
+    percentiles = ", ".join(f"{percent} %: {of.format(result.percentile(percent))}" for percent in (50, 90, 99))
+    rows = [
+        (
+            of.title,
+            with_spread(of, measurement.value, measurement.spread),
+            f"measured, {result.count:,} runs, best case",
+        ),
+        ("  all runs", percentiles, f"other work on the core in {result.contention:.0%} of the visits"),
+    ]
+    if result.noisy:
+        rows.append(("", "noisy machine", "measure again on a quiet one before small differences decide"))
+    return rows
+
+
+def _print_parts(architecture: Architecture, whole: Cost) -> None:
+    from archfront.hw_profiles.cost import part_cost
+
+    rows = []
+    for path, spec, x in architecture.parts:
+        part = part_cost(spec, x)
+        share = f"{part.macs / max(1, whole.macs):.1%}"
+        cells = (f"{part.macs:,}", share, f"{part.params:,}", f"{part.activations:,}", f"{part.peak_bytes:,}")
+        rows.append((path, repr(spec), str(x), *cells))
+    titles = ("part", "spec", "input", "FLOPs", "share", "params", "activations", "peak bytes")
+    print_table(titles, rows, right=titles[3:])
+
+
+def _document(
+    name: str, architecture: Architecture, counted: Cost, measured: LatencyResult | None, parts: bool
+) -> dict[str, Any]:
+    from archfront.hw_profiles.cost import part_cost
+
+    metrics = {key: m.to_dict() for key, m in counted.measurements().items()}
+    document: dict[str, Any] = {"name": name, "digest": architecture.digest, "input": str(architecture.input)}
+    if measured is not None:
+        metrics["latency_ms"] = measured.measurement().to_dict()
+        document |= {
+            "profile": measured.profile,
+            "percentiles_ms": {str(percent): measured.percentile(percent) for percent in (50, 90, 99)},
+            "noisy": measured.noisy,
+        }
+    document["metrics"] = metrics
+    if parts:
+        document["parts"] = [
+            {"path": path, "spec": repr(spec), "input": str(x), **vars(part_cost(spec, x))}
+            for path, spec, x in architecture.parts
+        ]
+    return document

@@ -1,0 +1,225 @@
+"""A whole search on real images: budget kept, resumed without loss, bad candidates survived, budgets explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from archfront.evaluators.accuracy import score
+from archfront.evaluators.train import read_checkpoint
+from archfront.hw_profiles.cost import cost
+from archfront.search.budget import BudgetError
+from archfront.search.config import SearchConfig, StudyConfig
+from archfront.search.engine import Search
+from archfront.search.final import load_finalists
+from archfront.search.progress import Silent
+from archfront.search.study import Study, StudyError
+
+
+class Recorder(Silent):
+    """Keeps the notes of a search."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def run(path: Path, config: StudyConfig) -> tuple[Search, Recorder]:
+    recorder = Recorder()
+    search = Search(Study(path), config, recorder)
+    search.run()
+    return search, recorder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Search, Recorder]:
+    """One finished search that several tests look at."""
+    from .conftest import SPACE
+
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny_space.py").write_text(SPACE)
+    from archfront.search.config import DataConfig, FinalConfig, LatencyConfig, SupernetConfig
+
+    config = StudyConfig(
+        space=f"{folder / 'tiny_space.py'}:tiny",
+        budget="params<=8k",
+        data=DataConfig(limit=300),
+        supernet=SupernetConfig(epochs=2, calibration_images=64),
+        search=SearchConfig(trials=12, population=4),
+        latency=LatencyConfig(blocks=24, calibration=4, seconds=4, processes=1, final_seconds=2),
+        final=FinalConfig(epochs=1, members=2),
+    )
+    return run(folder / "study", config)
+
+
+def test_every_candidate_keeps_the_exact_budget_and_none_comes_twice(finished: tuple[Search, Recorder]) -> None:
+    search, _ = finished
+    trials = search.log.trials
+    assert len(trials) == 12
+    assert len({trial.architecture for trial in trials}) == 12
+    for trial in trials:
+        assert trial.complete
+        exact = cost(trial.architecture)
+        assert exact.params <= 8000
+        assert trial.values["params"] == exact.params == sum(p.numel() for p in trial.architecture.build().parameters())
+        assert trial.measurements["params"].provenance == "exact"
+        assert trial.measurements["predicted_latency_ms"].provenance == "predicted"
+        assert trial.measurements["supernet_accuracy"].provenance == "measured"
+        assert trial.choices == search.space.choices(trial.architecture)
+
+
+def test_the_space_and_the_reach_of_the_budget_are_told_before_anything_is_trained(finished: tuple[Search, Recorder]) -> None:
+    search, recorder = finished
+    text = "\n".join(recorder.notes)
+    everything = [cost(a).params for a in search.space]
+    assert f"{search.space.size:,} architectures" in text
+    assert f"{min(everything) / 1e6:.4g} M to {max(everything) / 1e6:.4g} M (exact)" in text
+
+
+def test_finalists_are_measured_and_their_weights_give_the_reported_accuracies(finished: tuple[Search, Recorder]) -> None:
+    search, _ = finished
+    finalists = load_finalists(search.study)
+    assert len(finalists) == 2
+    assert sum(f.picked for f in finalists) == 1
+    for finalist in finalists:
+        assert finalist.measurements["latency_ms"].provenance == "measured"
+        network = finalist.architecture.build()
+        _, tensors = read_checkpoint(search.study.weights(finalist.architecture))
+        state = network.state_dict()
+        state |= {name.split("/", 1)[1]: t for name, t in tensors.items() if name.split("/", 1)[0] in ("weight", "buffer")}
+        network.load_state_dict(state)
+        network.eval()
+        for split, name in ((search.data.validation, "accuracy"), (search.data.test, "test_accuracy")):
+            assert score(network, split, search.task).value == finalist.measurements[name].value
+
+
+def test_a_finished_search_is_not_done_again(finished: tuple[Search, Recorder]) -> None:
+    search, _ = finished
+    before = search.study.final_file.read_bytes()
+    again, recorder = run(search.study.path, search.config)
+    assert search.study.final_file.read_bytes() == before
+    assert len(again.log.trials) == 12
+
+
+def test_more_trials_continue_a_finished_search(finished: tuple[Search, Recorder], tmp_path: Path) -> None:
+    import shutil
+
+    search, _ = finished
+    copy = tmp_path / search.study.path.name  # the name of the study in its storage is that of its folder
+    shutil.copytree(search.study.path, copy)
+    more = search.config.model_copy(update={"search": search.config.search.model_copy(update={"trials": 15})})
+    again, _ = run(copy, more)
+    assert len(again.log.trials) == 15
+    assert again.log.trials[:12] == search.log.trials
+
+
+def test_other_settings_under_the_same_name_are_refused(finished: tuple[Search, Recorder]) -> None:
+    search, _ = finished
+    other = search.config.model_copy(update={"seed": 5})
+    with pytest.raises(StudyError, match="started with other settings: seed was 0, now 5"):
+        run(search.study.path, other)
+
+
+def test_a_study_in_use_is_refused(finished: tuple[Search, Recorder]) -> None:
+    search, _ = finished
+    with search.study.locked(), pytest.raises(StudyError, match="is in use by process"):
+        run(search.study.path, search.config)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("params<=100", r"no architecture of the space keeps params <= .*: the least that it reaches is .*above the bound.*Nearest"),
+        ("params>=1G", r"the most that it reaches is"),
+        ("flops<=1k, params<=8k", r"no architecture of the space keeps macs"),
+        ("latency<=0.0000001ms", r"no architecture of the space keeps latency_ms"),
+    ],
+)
+def test_an_impossible_budget_ends_at_once_with_the_nearest_architecture(
+    config: StudyConfig, tmp_path: Path, budget: str, message: str
+) -> None:
+    with pytest.raises(BudgetError, match=f"(?s){message}"):
+        run(tmp_path / "study", config.model_copy(update={"budget": budget}))
+    assert not (tmp_path / "study" / "supernet").exists()
+
+
+def test_bounds_that_exclude_each_other_name_both(config: StudyConfig, tmp_path: Path) -> None:
+    probe = Search(Study(tmp_path / "probe"), config, Silent())
+    space = probe.space
+    largest = max(space, key=lambda a: cost(a).params)
+    smallest = min(space, key=lambda a: cost(a).macs)
+    both = f"params>={cost(largest).params}, flops<={cost(smallest).macs}"
+    with pytest.raises(BudgetError, match=r"(?s)can be kept alone, but no architecture was found that keeps all"):
+        run(tmp_path / "study", config.model_copy(update={"budget": both}))
+
+
+def test_a_candidate_that_fails_becomes_a_failed_trial_with_its_reason(
+    config: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space_file = tmp_path / "fragile.py"
+    from .conftest import SPACE
+
+    space_file.write_text(
+        SPACE.replace("kernel=one_of(3, 5), expand=one_of(1.0, 2.0)", "kernel=one_of(3, 5), gate=one_of(None, Fragile())").replace(
+            "def tiny",
+            '''
+import torch
+from torch import nn
+from archfront.space import Gate
+
+
+class FragileModule(nn.Module):
+    """Fails when it is scored, not when it is trained, measured or exported."""
+
+    def forward(self, x):
+        if not self.training and x.shape[0] > 100:
+            raise RuntimeError("out of imaginary memory")
+        return x * 0.5
+
+
+class Fragile(Gate):
+    """A gate that cannot be evaluated."""
+
+    def build(self, x):
+        return FragileModule()
+
+
+def tiny''',
+        )
+    )
+    config = config.model_copy(update={"space": f"{space_file}:tiny", "data": config.data.model_copy(update={"limit": None})})
+    search, _ = run(tmp_path / "study", config)
+    failed = [trial for trial in search.log.trials if not trial.complete]
+    assert failed
+    assert all("out of imaginary memory" in trial.reason for trial in failed)
+    assert all("Fragile" in json.dumps(trial.architecture.to_dict()) for trial in failed)
+    assert all(f.architecture not in {t.architecture for t in failed} for f in load_finalists(search.study))
+
+
+def test_an_exhausted_space_ends_the_search(config: StudyConfig, tmp_path: Path) -> None:
+    tight = config.model_copy(update={"search": config.search.model_copy(update={"trials": 500}), "budget": "params<=3k"})
+    search, recorder = run(tmp_path / "study", tight)
+    inside = [a for a in search.space if cost(a).params <= 3000]
+    assert {trial.architecture for trial in search.log.trials} == set(inside)
+    assert any("seems to be known" in note for note in recorder.notes)
+
+
+def test_the_same_seed_proposes_the_same_candidates(config: StudyConfig, tmp_path: Path) -> None:
+    torch.manual_seed(123)
+    a, _ = run(tmp_path / "a", config.model_copy(update={"search": config.search.model_copy(update={"sampler": "random"})}))
+    torch.manual_seed(456)
+    b, _ = run(tmp_path / "b", config.model_copy(update={"search": config.search.model_copy(update={"sampler": "random"})}))
+    assert [t.architecture for t in a.log.trials] == [t.architecture for t in b.log.trials]
+    assert [t.values["supernet_accuracy"] for t in a.log.trials] == [t.values["supernet_accuracy"] for t in b.log.trials]
+
+
+@pytest.mark.parametrize("sampler", ["nsga3", "tpe", "gp", "qmc"])
+def test_every_sampler_searches(config: StudyConfig, tmp_path: Path, sampler: str) -> None:
+    chosen = config.model_copy(update={"search": config.search.model_copy(update={"sampler": sampler, "trials": 8})})
+    search, _ = run(tmp_path / "study", chosen)
+    assert len({trial.architecture for trial in search.log.trials}) == 8
+    assert any(trial.origin == sampler for trial in search.log.trials)
