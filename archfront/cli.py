@@ -37,7 +37,7 @@ class Commands(TyperGroup):
 
 def exit_code(error: Exception) -> int | None:
     """The exit code of an error that was raised on purpose; None of any other."""
-    if "archfront.space.errors" not in sys.modules:
+    if "archfront.space" not in sys.modules:
         return None  # nothing was imported yet that could have raised one
     from archfront.search.budget import BudgetError
     from archfront.space.errors import ArchfrontError

@@ -88,7 +88,7 @@ def take(stored: Tensor, layout: Layout) -> Tensor:
             if segments == 1:
                 stored = stored.narrow(dim, 0, size)
             else:
-                parts = stored.unflatten(dim, (segments, -1))
+                parts = stored.unflatten(dim, (segments, -1))  # type: ignore[no-untyped-call]
                 stored = parts.narrow(dim + 1, 0, size).flatten(dim, dim + 1)
     for dim in range(2, stored.dim()):
         if stored.shape[dim] != layout.shape[dim]:

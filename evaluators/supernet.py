@@ -30,9 +30,7 @@ class Supernet:
         cached: how many parts to keep built.
     """
 
-    def __init__(
-        self, space: Space, seed: int = 0, device: torch.device | str = "cpu", cached: int = 8192
-    ) -> None:
+    def __init__(self, space: Space, seed: int = 0, device: torch.device | str = "cpu", cached: int = 8192) -> None:
         self.space = space
         self.device = torch.device(device)
         self.store = Store(space, seed, device)
@@ -85,7 +83,9 @@ class Candidate:
     `candidate(x)` gives the output for a batch. Gradients flow into the store.
     """
 
-    def __init__(self, architecture: Architecture, module: nn.Module, places: list[tuple[str, Part]], store: Store) -> None:
+    def __init__(
+        self, architecture: Architecture, module: nn.Module, places: list[tuple[str, Part]], store: Store
+    ) -> None:
         self.architecture = architecture
         self.module = module
         self.cuts = [

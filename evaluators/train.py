@@ -230,5 +230,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         facts: dict[str, Any] = json.loads(metadata["archfront"])
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise SupernetError(f"{path} cannot be read as a checkpoint ({error}); delete it to start this part again") from None
+        raise SupernetError(
+            f"{path} cannot be read as a checkpoint ({error}); delete it to start this part again"
+        ) from None
     return facts, tensors

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import torch
+from torch import nn
+
 from archfront.space.architecture import Architecture
 from archfront.space.network import Part
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType
-from torch import nn
 
 from . import counting, liveness
 from .counting import CostFunction

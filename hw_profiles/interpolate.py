@@ -1,7 +1,8 @@
 """Block latencies that were not measured, from those that were: a Gaussian process on what specs say of themselves.
 
 On a space of 320 distinct blocks, 100 measured ones chosen by `spread_order` gave the other 220 with a mean error of
-about 5 % (ONNX Runtime, one thread; benchmarks/predictor.py repeats it). Adding counted multiply-adds did not help.
+about 5 %, 200 gave the rest within 3.5 % (ONNX Runtime, one thread; the choice of kernel was made on the same space;
+benchmarks/predictor.py measures it anew). Adding counted multiply-adds to the features did not help there.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ from functools import cache
 from typing import Any
 
 import torch
-from archfront.space.errors import ArchfrontError
 from torch.utils.flop_counter import FlopCounterMode
+
+from archfront.space.errors import ArchfrontError
 
 Value = Any
 """A `torch._C.Value` of a traced graph: an argument or a result of an operator."""

@@ -1,8 +1,9 @@
 """Measuring latency: interleaved rounds in fresh processes, the best case of each, intervals, and a health gate.
 
-Why this and not the mean of a loop: on a machine that does other work as well, the mean ranks little better than
-chance, while the fastest run of many interleaved visits repeats within a percent. A process can be slower than the next
-for its whole life (memory placement), hence several of them, and the median over them (figures in docs/benchmarks.md).
+Why this and not the mean of a loop: other work on the machine slows spells of time, not networks. In rounds of random
+order a slow spell hits all alike, and the fastest of many short visits finds the quiet moments. A process can be slower
+than the next for its whole life (memory placement), hence several of them, and the median over them.
+benchmarks/latency.py compares the two on the machine at hand.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def interleave(sessions: Mapping[str, Session], plan: Plan, clock: Clock) -> dic
     """Time all sessions in rounds of random order.
 
     A slow spell of the machine then hits every model alike instead of the one whose turn it was, and the fastest run
-    of many short visits finds the quiet moments (protocol comparison in docs/benchmarks.md).
+    of many short visits finds the quiet moments.
 
     Returns:
         `rounds`: for every completed round `{name: {"wall": [ns of each run], "cpu": ns of the whole visit}}`;

@@ -11,7 +11,6 @@ import numpy as np
 from markupsafe import Markup
 
 from archfront.hw_profiles.metrics import METRICS, Metric, metric
-
 from archfront.search.pareto import hypervolume_over
 
 if TYPE_CHECKING:

@@ -15,7 +15,13 @@ class BudgetError(ArchfrontError, ValueError):
     """A budget that cannot be read, or that nothing in the space can meet."""
 
 
-ALIASES = {"latency": "latency_ms", "flops": "macs", "memory": "peak_bytes", "energy": "energy_mj", "parameters": "params"}
+ALIASES = {
+    "latency": "latency_ms",
+    "flops": "macs",
+    "memory": "peak_bytes",
+    "energy": "energy_mj",
+    "parameters": "params",
+}
 
 _COUNT = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 _TIME = {"": 1.0, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3}
@@ -88,7 +94,9 @@ class Budget:
             old = found.get(name, Bound(name))
             found[name] = Bound(name, max(old.low, low), min(old.high, high))
             if found[name].low > found[name].high:
-                raise BudgetError(f"budget: no {name} is both at least {found[name].low:g} and at most {found[name].high:g}")
+                raise BudgetError(
+                    f"budget: no {name} is both at least {found[name].low:g} and at most {found[name].high:g}"
+                )
         return Budget(tuple(found.values()))
 
     def __getitem__(self, name: str) -> Bound:

@@ -39,7 +39,9 @@ class SupernetConfig(Recipe):
 
     epochs: int = Field(12, ge=1)
     randoms: int = Field(2, ge=0, description="random architectures a step, besides the largest and the smallest")
-    calibration_images: int = Field(512, ge=16, description="images from which batch statistics of a candidate are computed")
+    calibration_images: int = Field(
+        512, ge=16, description="images from which batch statistics of a candidate are computed"
+    )
 
 
 class SearchConfig(_Section):
@@ -47,9 +49,13 @@ class SearchConfig(_Section):
 
     sampler: Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"] = "nsga2"
     trials: int = Field(150, ge=1, description="candidates to evaluate")
-    population: int = Field(24, ge=4, description="of NSGA-II and III; the number of random candidates other samplers start with")
+    population: int = Field(
+        24, ge=4, description="of NSGA-II and III; the number of random candidates other samplers start with"
+    )
     minutes: float | None = Field(None, gt=0, description="stop proposing after this long, counted over all runs")
-    objectives: tuple[str, ...] = Field(("accuracy", "latency"), description="two or more of accuracy, latency, params, flops, memory")
+    objectives: tuple[str, ...] = Field(
+        ("accuracy", "latency"), description="two or more of accuracy, latency, params, flops, memory"
+    )
 
     @field_validator("objectives")
     @classmethod

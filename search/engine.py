@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,7 +130,12 @@ class Search:
     def latency(self) -> LatencyModel:
         """Predicted and measured latency."""
         return LatencyModel(
-            self.space, profile(self.config.device), self.config.latency, self.study.table_file, self.config.seed, self.reporter
+            self.space,
+            profile(self.config.device),
+            self.config.latency,
+            self.study.table_file,
+            self.config.seed,
+            self.reporter,
         )
 
     @cached_property
@@ -173,7 +177,8 @@ class Search:
     def _explain(self) -> None:
         """Say what is searched and what the budget leaves, before anything is trained."""
         note = self.reporter.note
-        note(f"Space {self.config.space}: {self.space.size:,} architectures, {len(self.space.sites)} choices, input {self.space.input}")
+        space = self.space
+        note(f"Space {self.config.space}: {space.size:,} architectures, {len(space.sites)} choices, input {space.input}")
         for name, (least, greatest) in self.region.reach().items():
             if name != "peak_excess":
                 how = "predicted" if name == "latency_ms" else "exact"
@@ -240,7 +245,9 @@ class Search:
                     return
                 proposal = proposer.next()
                 if proposal is None:
-                    self.reporter.note(f"Every architecture within the budget seems to be known: {len(self.log.trials)}")
+                    self.reporter.note(
+                        f"Every architecture within the budget seems to be known: {len(self.log.trials)}"
+                    )
                     return
                 trial = self._evaluate(proposal)
                 proposer.record(proposal, trial)
@@ -258,7 +265,7 @@ class Search:
         except StorageError:
             raise
         except (ArchfrontError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
-            reason = f"{type(error).__name__}: {error}" or traceback.format_exc(limit=1)
+            reason = f"{type(error).__name__}: {error}"
         return Trial(
             number=len(self.log.trials),
             architecture=proposal.architecture,

@@ -63,7 +63,9 @@ def load_finalists(study: Study) -> list[Finalist]:
     ]
 
 
-def minimised(rows: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def minimised(
+    rows: Sequence[Mapping[str, float]], metrics: Sequence[str]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Values of `metrics` (rows, metrics), negated where more is better; NaN where a row lacks one."""
     signs = [1.0 if metric(name).direction == "min" else -1.0 for name in metrics]
     table = [[sign * row.get(name, np.nan) for name, sign in zip(metrics, signs, strict=True)] for row in rows]
@@ -88,7 +90,9 @@ def ranked_front(trials: Sequence[Trial], metrics: Sequence[str]) -> list[Trial]
     return ranked
 
 
-def _spread_order(values: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _spread_order(
+    values: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     span = values.max(axis=0) - values.min(axis=0)
     scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
     order = [int(scaled[:, 0].argmin())]

@@ -110,7 +110,9 @@ class Proposer:
                 state=optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE,
                 values=values,
                 params=dict(trial.choices),
-                distributions={s: optuna.distributions.CategoricalDistribution(labels) for s, labels in domains.items()},
+                distributions={
+                    s: optuna.distributions.CategoricalDistribution(labels) for s, labels in domains.items()
+                },
             )
             with quiet_optuna():
                 self.log.memory.add_trial(frozen)

@@ -34,9 +34,13 @@ def find_space(reference: str, x: Feature, classes: int) -> Space:
     elif reference in PRESETS:
         space = preset_named(reference).make(x, classes)
     else:
-        raise SpaceError(f"unknown space {reference!r}{nearest(reference, PRESETS)}; or a .yaml/.json file, or file.py:name")
+        raise SpaceError(
+            f"unknown space {reference!r}{nearest(reference, PRESETS)}; or a .yaml/.json file, or file.py:name"
+        )
     if space.input != x:
-        raise SpaceError(f"space {reference} is for input {space.input}, the data gives {x}; resize the data or the space")
+        raise SpaceError(
+            f"space {reference} is for input {space.input}, the data gives {x}; resize the data or the space"
+        )
     return space
 
 
@@ -72,5 +76,7 @@ def _from_python(path: Path, name: str, x: Feature, classes: int) -> Space:
     found = getattr(module, name)
     space = found if isinstance(found, Space) else found(x, classes) if callable(found) else None
     if not isinstance(space, Space):
-        raise SpaceError(f"{path}:{name} is no Space and no function (input, classes) -> Space, but {type(found).__name__}")
+        raise SpaceError(
+            f"{path}:{name} is no Space and no function (input, classes) -> Space, but {type(found).__name__}"
+        )
     return space

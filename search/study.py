@@ -95,7 +95,9 @@ class Study:
             different = _differences(self.config.model_dump(), config.model_dump())
             blocking = {keys: pair for keys, pair in different.items() if keys not in RAISABLE}
             if blocking:
-                listed = "; ".join(f"{'.'.join(keys)} was {old!r}, now {new!r}" for keys, (old, new) in blocking.items())
+                listed = "; ".join(
+                    f"{'.'.join(keys)} was {old!r}, now {new!r}" for keys, (old, new) in blocking.items()
+                )
                 raise StudyError(
                     f"{self.path} was started with other settings: {listed}. Resume with the same ones, or choose another "
                     "name"
@@ -134,7 +136,9 @@ class Study:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise StudyError(f"{self.path} is in use by process {file.read().strip() or '?'}; wait for it, or stop it") from None
+                raise StudyError(
+                    f"{self.path} is in use by process {file.read().strip() or '?'}; wait for it, or stop it"
+                ) from None
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -156,7 +160,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], keys: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+def _differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], keys: tuple[str, ...] = ()
+) -> dict[tuple[str, ...], Any]:
     found: dict[tuple[str, ...], Any] = {}
     for name in {**old, **new}:
         a, b = old.get(name), new.get(name)

@@ -89,7 +89,8 @@ class TrialLog:
         from sqlalchemy.exc import SQLAlchemyError
 
         self.metrics = tuple(OBJECTIVES[objective] for objective in objectives)
-        directions = ["maximize" if metric(m).direction == "max" else "minimize" for m in self.metrics]
+        ways = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
+        directions = [ways[metric(m).direction] for m in self.metrics]
         with quiet_optuna():
             try:
                 self.stored = optuna.create_study(

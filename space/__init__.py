@@ -31,8 +31,8 @@ from .spec import (
 from .types import Feature, FeatureType, Image, Pyramid, Scores, Tokens
 
 __all__ = [
-    "Architecture",
     "ArchfrontError",
+    "Architecture",
     "Block",
     "ChannelMixer",
     "Composite",

@@ -88,7 +88,9 @@ class IntRange(Domain):
             if type(getattr(self, name)) is not int:
                 raise SpaceError(f"int_range: {name} must be an integer, got {getattr(self, name)!r}")
         if self.step < 1 or self.high < self.low:
-            raise SpaceError(f"int_range({self.low}, {self.high}, {self.step}) is empty: it needs low <= high, step >= 1")
+            raise SpaceError(
+                f"int_range({self.low}, {self.high}, {self.step}) is empty: it needs low <= high, step >= 1"
+            )
 
     @cached_property
     def options(self) -> tuple[Any, ...]:
@@ -192,7 +194,7 @@ def children(value: object) -> Iterator[object]:
     elif isinstance(value, tuple):
         yield from value
     elif hasattr(type(value), "__dataclass_fields__"):
-        yield from (getattr(value, name) for name in type(value).__dataclass_fields__)
+        yield from (getattr(value, name) for name in type(value).__dataclass_fields__)  # type: ignore[attr-defined]
 
 
 def is_open(value: object) -> bool:

@@ -47,7 +47,7 @@ class Link(NamedTuple):
 
     def configured(self, spec: Spec) -> Spec:
         """`spec` (this link's own, or the option chosen for it) at the link's width and stride."""
-        return spec.at(*self.at) if self.at else spec  # type: ignore[attr-defined, no-any-return]
+        return spec.at(*self.at) if self.at else spec  # type: ignore[attr-defined]
 
 
 class Chain(Composite, kind="container"):
@@ -124,7 +124,7 @@ class Stage(Chain):
     linked = ("downsample", "blocks")
     repeated = ("blocks",)
 
-    def __post_init__(self, depth: int | None, block: Block | None) -> None:  # type: ignore[override]
+    def __post_init__(self, depth: int | None, block: Block | None) -> None:
         if block is not None:
             if self.blocks:
                 raise SpecError("Stage: give either block (with depth) or blocks, not both")

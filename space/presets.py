@@ -119,10 +119,14 @@ def mobile(x: Feature, classes: int) -> Space:
     )
 
 
-@preset("accuracy on images of 32 px and more: convolution in the early stages, convolution or attention in the late ones")
+@preset(
+    "accuracy on images of 32 px and more: convolution in the early stages, convolution or attention in the late ones"
+)
 def hybrid(x: Feature, classes: int) -> Space:
     """Four stages; searches where attention starts, its kind, and the size of everything."""
-    convolution = MBConv(kernel=one_of(3, 5), expand=one_of(3.0, 4.0), activation="silu", gate=one_of(None, SqueezeExcite()))
+    convolution = MBConv(
+        kernel=one_of(3, 5), expand=one_of(3.0, 4.0), activation="silu", gate=one_of(None, SqueezeExcite())
+    )
     attention = MetaFormer(mixer=one_of(SelfAttention(), WindowAttention(window=one_of(4, 7)), LargeKernel(kernel=7)))
     return Space(
         x,

@@ -62,7 +62,8 @@ def site_of(domain: Domain, place: Place) -> tuple[Domain, Place]:
 
 def depth_place(place: Place) -> Place:
     """The site of the number of repetitions of the field at `place`: its sibling `depth`."""
-    return Place(*(name.rpartition(".")[0] for name in place[:3]), place.shared).field("depth")
+    above = [name.rpartition(".")[0] for name in (place.path, place.star, place.position)]
+    return Place(above[0], above[1], above[2], place.shared).field("depth")
 
 
 def resolve(value: Any, pick: PickIndex, place: Place = Place()) -> Any:  # noqa: B008 - immutable

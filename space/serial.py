@@ -61,7 +61,9 @@ def decode(data: Any, path: str) -> Any:
         if not isinstance(times, Domain):
             raise SpecError(f"{path}: 'repeat' needs 'times' with a domain of integers")
         return Repeat(decode(data["repeat"], path), times)
-    raise SpecError(f"{path}: expected 'type' or a domain (one_of, int_range, shared, tied, repeat), got {sorted(data)}")
+    raise SpecError(
+        f"{path}: expected 'type' or a domain (one_of, int_range, shared, tied, repeat), got {sorted(data)}"
+    )
 
 
 def _decode_spec(data: dict[str, Any], path: str) -> Spec:

@@ -21,7 +21,7 @@ from .serial import SCHEMA, check_schema, decode, encode, read
 from .spec import Spec
 from .tree import tree
 from .types import FeatureType
-from .walk import Bounds, Choose, Graph
+from .walk import Bounds, Graph
 
 Pick = Callable[[str, Domain], Any]
 """The one sampling interface: `pick(site, domain) -> value`, a value out of `domain.options`."""
@@ -203,7 +203,9 @@ class Space:
                 return architecture
         raise SpaceError(f"{TRIES:,} random architectures of the space were all refused: {reason}")
 
-    def closest(self, wanted: Assignment, bounds: Bounds | None = None, rng: random.Random | None = None) -> Architecture:
+    def closest(
+        self, wanted: Assignment, bounds: Bounds | None = None, rng: random.Random | None = None
+    ) -> Architecture:
         """The architecture that follows `wanted` wherever it can be built, and takes the nearest option elsewhere.
 
         Sites that `wanted` lacks take a random option of `rng`, or the first possible one.

@@ -83,6 +83,7 @@ registry = Registry()
 class Spec(ABC):
     """An immutable, typed description of a part of a network: plain data, no tensors."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     kind: ClassVar[str] = "spec"
     paper: ClassVar[Paper | None] = None
     abstract: ClassVar[bool] = True
@@ -176,7 +177,9 @@ def field_types(cls: type[Spec]) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except NameError as error:
-        raise SpecError(f"{cls.__name__}: an annotation cannot be resolved ({error}); define it at module level") from None
+        raise SpecError(
+            f"{cls.__name__}: an annotation cannot be resolved ({error}); define it at module level"
+        ) from None
     return {field.name: hints[field.name] for field in fields(cls)}
 
 

@@ -34,7 +34,7 @@ class FeatureType(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
-        return {"type": type(self).__name__, **asdict(self)}  # type: ignore[call-overload, no-any-return]
+        return {"type": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> FeatureType:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .domains import Domain, Repeat, has_shared, tie_names
 from .errors import ShapeError, SpaceError
 from .network import Chain, Part
-from .resolve import Assignment, Place, PickIndex, depth_place, raw_size, resolve, resolve_fields, rows, site_of
+from .resolve import Assignment, PickIndex, Place, depth_place, raw_size, resolve, resolve_fields, rows, site_of
 from .spec import Spec
 from .types import FeatureType
 
@@ -294,7 +294,7 @@ class Graph:
                 node = edge.child
                 continue
             allowed = self._allowed(node, bounds, spent)
-            row, edge, index = self._narrow(node, allowed, picks, choose, domains)
+            _, edge, index = self._narrow(node, allowed, picks, choose, domains)
             if bounds and edge.specs is not None and node.state.x is not None:
                 spent = spent + np.asarray(bounds.cost(edge.specs[index], node.state.x))
             node = edge.child
@@ -418,7 +418,7 @@ def _options(spec: Spec, x: FeatureType | None) -> dict[FeatureType, tuple[list[
 def _only_output(spec: Spec, x: FeatureType | None, place: Place, probes: int = 300) -> FeatureType:
     """The one type that a part with too many options to list yields; probed on random options."""
     rng = random.Random(0)
-    found = set()
+    found: set[FeatureType] = set()
     for _ in range(probes):
         picks: Assignment = {}
         _sample_unlisted(State((Task(place, spec),), x), spec, picks, rng, tries=1)

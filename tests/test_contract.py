@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from archfront.evaluators.supernet import Supernet
 from archfront.hw_profiles.cost import cost, count
 from archfront.hw_profiles.runtimes import export_onnx
@@ -15,7 +17,6 @@ from archfront.reports.onnx_file import run_onnx
 from archfront.reports.source import source
 from archfront.space import Architecture, Feature, Image, ShapeError, Space, Spec, one_of
 from archfront.space.network import Network
-from torch.utils.flop_counter import FlopCounterMode
 
 from . import contract
 
@@ -180,5 +181,14 @@ def test_weights_outside_the_view_get_no_gradient(cls: type[Spec]) -> None:
 
 
 def test_the_contract_reaches_every_kind_of_block() -> None:
-    assert {cls.kind for cls in BLOCKS} >= {"block", "gate", "mixer", "channel mixer", "operator", "stem", "downsample", "head"}
+    assert {cls.kind for cls in BLOCKS} >= {
+        "block",
+        "gate",
+        "mixer",
+        "channel mixer",
+        "operator",
+        "stem",
+        "downsample",
+        "head",
+    }
     assert Feature(3, (16, 12)) == contract.INPUT

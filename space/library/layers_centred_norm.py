@@ -20,7 +20,8 @@ class CentredUnitNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(1, keepdim=True)
-        length = centred.square().sum(1, keepdim=True).sqrt().clamp_min(self.eps)
+        # clamped inside the root, whose slope at 0 is infinite
+        length = centred.square().sum(1, keepdim=True).clamp_min(self.eps**2).sqrt()
         return centred / length * self.weight[:, None, None]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archfront.space.library.block.metaformer import MetaFormer
-from archfront.space.library.block.positioned_metaformer import PositionedMetaFormer
+from archfront.space.library.block.uniformer import UniFormer
 from archfront.space.library.channel_mixer.feed_forward import FeedForward
 from archfront.space.library.downsample.patch import PatchDownsample
 from archfront.space.library.head.classifier import Classifier
@@ -33,7 +33,7 @@ def biformer(width: int, depths: tuple[int, int, int, int], classes: int) -> Net
                 depth=depth,
                 stride=2 if i else 1,
                 downsample=PatchDownsample(kernel=3, norm="batch") if i else None,
-                block=PositionedMetaFormer(mixer=mixer, channel_mixer=FeedForward(expand=3)),
+                block=UniFormer(mixer=mixer, channel_mixer=FeedForward(expand=3), norm="layer"),
             )
             for i, (depth, mixer) in enumerate(zip(depths, MIXERS, strict=True))
         ),

@@ -41,7 +41,7 @@ SMALL = ((3, 3), (13, 13), (13,) * 6, (13, 13))
 @published(
     "UniRepLKNet-A",
     paper=PAPER,
-    params=4_437_200,
+    params=4_437_300,
     gmacs=0.64,
     source="the authors' table: 4.4 M parameters, 0.6 G; their code, merged",
 )
@@ -53,7 +53,7 @@ def unireplknet_a(classes: int) -> Network:
 @published(
     "UniRepLKNet-F",
     paper=PAPER,
-    params=6_235_000,
+    params=6_235_216,
     gmacs=0.905,
     source="the authors' table: 6.2 M parameters, 0.9 G; their code, merged",
 )
@@ -65,7 +65,7 @@ def unireplknet_f(classes: int) -> Network:
 @published(
     "UniRepLKNet-P",
     paper=PAPER,
-    params=10_742_000,
+    params=10_741_704,
     gmacs=1.573,
     source="the authors' table: 10.7 M parameters, 1.6 G; their code, merged",
 )
@@ -77,7 +77,7 @@ def unireplknet_p(classes: int) -> Network:
 @published(
     "UniRepLKNet-T",
     paper=PAPER,
-    params=31_040_000,
+    params=31_037_980,
     gmacs=4.9,
     source="the authors' table: 31 M parameters, 4.9 G; their code, merged",
 )

@@ -10,7 +10,7 @@ import pytest
 from archfront import api
 from archfront.api import Result
 
-SPACE = '''
+SPACE = """
 from archfront.space import Network, Space, Stage, int_range, one_of
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
@@ -21,7 +21,7 @@ def tiny(input, classes):
     block = MBConv(kernel=one_of(3, 5), expand=one_of(1.0, 2.0))
     stage = Stage(width=one_of(8, 12), depth=int_range(1, 2), block=block)
     return Space(input, Network(stem=ConvStem(width=8, stride=2), stages=(stage,), head=Classifier(classes=classes)))
-'''
+"""
 
 CONFIG = """
 space = "tiny.py:tiny"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from archfront.evaluators.data import Dataset, load_data
 from archfront.space import Network, Space, Stage, int_range, one_of
 from archfront.space.library.block.mbconv import MBConv
@@ -40,7 +41,10 @@ def elastic(digits: Dataset) -> Space:
                     block=MBConv(kernel=one_of(3, 5), expand=one_of(1.0, 2.0), gate=one_of(None, SqueezeExcite())),
                 ),
                 Stage(
-                    width=32, depth=int_range(1, 2), stride=2, block=one_of(MBConv(expand=2.0), MetaFormer(mixer=SelfAttention()))
+                    width=32,
+                    depth=int_range(1, 2),
+                    stride=2,
+                    block=one_of(MBConv(expand=2.0), MetaFormer(mixer=SelfAttention())),
                 ),
             ),
             head=Classifier(classes=10),

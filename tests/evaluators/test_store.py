@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from archfront.evaluators.store import Layout, Store, SupernetError, layouts, take
 from archfront.space import Space
-from torch import nn
 
 
 def test_leading_channels_and_centre_of_kernels() -> None:

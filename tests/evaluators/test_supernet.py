@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+
 from archfront.evaluators.accuracy import SupernetAccuracy
 from archfront.evaluators.data import Dataset
 from archfront.evaluators.sandwich import Sandwich, extreme
@@ -31,8 +32,9 @@ def test_statistics_are_the_average_over_the_calibration_batches(elastic: Space)
     batches = [torch.randn(16, 1, 8, 8) + i for i in range(3)]
     module = supernet.extract(elastic.sample(0), batches)
     stem = module.stem
-    conv, norm = next(m for m in stem.modules() if isinstance(m, torch.nn.Conv2d)), next(
-        m for m in stem.modules() if isinstance(m, torch.nn.BatchNorm2d)
+    conv, norm = (
+        next(m for m in stem.modules() if isinstance(m, torch.nn.Conv2d)),
+        next(m for m in stem.modules() if isinstance(m, torch.nn.BatchNorm2d)),
     )
     with torch.no_grad():
         means = torch.stack([conv(batch).mean(dim=(0, 2, 3)) for batch in batches])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from archfront.evaluators.data import Dataset
 from archfront.evaluators.sandwich import Sandwich
 from archfront.evaluators.store import SupernetError
@@ -23,7 +24,14 @@ def make(elastic: Space, digits: Dataset, checkpoint: Path | None, **recipe: obj
     chosen = Recipe(**{"epochs": 2, "batch_size": 64, "augment": "crop", "ema": 0.9, **recipe})  # type: ignore[arg-type]
     step = Sandwich(supernet, Classification(10), elastic.sample, randoms=1)
     return Training(
-        supernet.store.parameters, step, digits.train, chosen, seed=1, checkpoint=checkpoint, identity="test", every_seconds=0.0
+        supernet.store.parameters,
+        step,
+        digits.train,
+        chosen,
+        seed=1,
+        checkpoint=checkpoint,
+        identity="test",
+        every_seconds=0.0,
     )
 
 
@@ -84,7 +92,9 @@ def test_a_full_disk_ends_in_a_message_and_keeps_the_checkpoint_before(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(train, "save_file", full)
-    with pytest.raises(StorageError, match=r"cannot write .*last\.safetensors: No space left on device; what was there"):
+    with pytest.raises(
+        StorageError, match=r"cannot write .*last\.safetensors: No space left on device; what was there"
+    ):
         make(elastic, digits, file).run()
     assert file.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir() if p.suffix not in (".json", ".safetensors")] == []

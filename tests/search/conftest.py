@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from archfront.search.config import DataConfig, FinalConfig, LatencyConfig, SearchConfig, StudyConfig, SupernetConfig
 
 SPACE = '''
@@ -50,5 +51,3 @@ def config(space_file: Path) -> StudyConfig:
         latency=LatencyConfig(blocks=24, calibration=4, seconds=4, processes=1, final_seconds=2),
         final=FinalConfig(epochs=1, members=2),
     )
-
-

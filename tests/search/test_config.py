@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from archfront.search.config import ConfigError, SearchConfig, StudyConfig, dump, load, validate
 
 
 @pytest.mark.parametrize("commented", [False, True])
 def test_a_written_configuration_reads_back_as_itself(tmp_path: Path, commented: bool) -> None:
     config = StudyConfig(
-        space='odd "name"\\here.py:x', budget="latency<=5ms", search=SearchConfig(trials=7, objectives=("accuracy", "params"))
+        space='odd "name"\\here.py:x',
+        budget="latency<=5ms",
+        search=SearchConfig(trials=7, objectives=("accuracy", "params")),
     )
     file = tmp_path / "study.toml"
     file.write_text(dump(config, commented))
@@ -20,7 +23,10 @@ def test_a_written_configuration_reads_back_as_itself(tmp_path: Path, commented:
 
 def test_the_commented_configuration_names_every_key() -> None:
     text = dump(StudyConfig(), commented=True)
-    for model in (StudyConfig, *(type(getattr(StudyConfig(), name)) for name in ("data", "supernet", "search", "latency", "final"))):
+    for model in (
+        StudyConfig,
+        *(type(getattr(StudyConfig(), name)) for name in ("data", "supernet", "search", "latency", "final")),
+    ):
         for name in model.model_fields:
             assert name in text
 
@@ -29,10 +35,10 @@ def test_the_commented_configuration_names_every_key() -> None:
     ("text", "message"),
     [
         ('space = "micro"\nbudgte = "x"\n', r"study\.toml:2: unknown key 'budgte'; did you mean 'budget'"),
-        ('[search]\n\ntrails = 3\n', r"study\.toml:3: unknown key 'search.trails'; did you mean 'trials'"),
+        ("[search]\n\ntrails = 3\n", r"study\.toml:3: unknown key 'search.trails'; did you mean 'trials'"),
         ('[search]\ntrials = "many"\n', r"study\.toml:2: search\.trials: .*integer.*'many'"),
         ('[search]\nsampler = "nsga9"\n', r"study\.toml:2: search\.sampler: .*'nsga2'.*'nsga9'"),
-        ('[data]\nvalidation = 1.5\n', r"study\.toml:2: data\.validation: .*less than 1"),
+        ("[data]\nvalidation = 1.5\n", r"study\.toml:2: data\.validation: .*less than 1"),
         ('seed = 1\nbudget = "latncy<=1ms"\n', r"study\.toml:2: budget: .*did you mean 'latency'"),
         ('[supernet]\naugment = "rotate"\n', r"study\.toml:2: supernet\.augment: .*unknown 'rotate'"),
         ('search.objectives = ["latency"]\n', r"study\.toml:1: search\.objectives: .*accuracy"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from archfront.evaluators.accuracy import score
 from archfront.evaluators.train import read_checkpoint
 from archfront.hw_profiles.cost import cost
@@ -72,7 +73,9 @@ def test_every_candidate_keeps_the_exact_budget_and_none_comes_twice(finished: t
         assert trial.choices == search.space.choices(trial.architecture)
 
 
-def test_the_space_and_the_reach_of_the_budget_are_told_before_anything_is_trained(finished: tuple[Search, Recorder]) -> None:
+def test_the_space_and_the_reach_of_the_budget_are_told_before_anything_is_trained(
+    finished: tuple[Search, Recorder],
+) -> None:
     search, recorder = finished
     text = "\n".join(recorder.notes)
     everything = [cost(a).params for a in search.space]
@@ -80,7 +83,9 @@ def test_the_space_and_the_reach_of_the_budget_are_told_before_anything_is_train
     assert f"{min(everything) / 1e6:.4g} M to {max(everything) / 1e6:.4g} M (exact)" in text
 
 
-def test_finalists_are_measured_and_their_weights_give_the_reported_accuracies(finished: tuple[Search, Recorder]) -> None:
+def test_finalists_are_measured_and_their_weights_give_the_reported_accuracies(
+    finished: tuple[Search, Recorder],
+) -> None:
     search, _ = finished
     finalists = load_finalists(search.study)
     assert len(finalists) == 2
@@ -90,7 +95,9 @@ def test_finalists_are_measured_and_their_weights_give_the_reported_accuracies(f
         network = finalist.architecture.build()
         _, tensors = read_checkpoint(search.study.weights(finalist.architecture))
         state = network.state_dict()
-        state |= {name.split("/", 1)[1]: t for name, t in tensors.items() if name.split("/", 1)[0] in ("weight", "buffer")}
+        state |= {
+            name.split("/", 1)[1]: t for name, t in tensors.items() if name.split("/", 1)[0] in ("weight", "buffer")
+        }
         network.load_state_dict(state)
         network.eval()
         for split, name in ((search.data.validation, "accuracy"), (search.data.test, "test_accuracy")):
@@ -133,7 +140,10 @@ def test_a_study_in_use_is_refused(finished: tuple[Search, Recorder]) -> None:
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        ("params<=100", r"no architecture of the space keeps params <= .*: the least that it reaches is .*above the bound.*Nearest"),
+        (
+            "params<=100",
+            r"no architecture of the space keeps params <= .*: the least that it reaches is .*above the bound.*Nearest",
+        ),
         ("params>=1G", r"the most that it reaches is"),
         ("flops<=1k, params<=8k", r"no architecture of the space keeps macs"),
         ("latency<=0.0000001ms", r"no architecture of the space keeps latency_ms"),
@@ -164,7 +174,9 @@ def test_a_candidate_that_fails_becomes_a_failed_trial_with_its_reason(
     from .conftest import SPACE
 
     space_file.write_text(
-        SPACE.replace("kernel=one_of(3, 5), expand=one_of(1.0, 2.0)", "kernel=one_of(3, 5), gate=one_of(None, Fragile())").replace(
+        SPACE.replace(
+            "kernel=one_of(3, 5), expand=one_of(1.0, 2.0)", "kernel=one_of(3, 5), gate=one_of(None, Fragile())"
+        ).replace(
             "def tiny",
             '''
 import torch
@@ -191,7 +203,9 @@ class Fragile(Gate):
 def tiny''',
         )
     )
-    config = config.model_copy(update={"space": f"{space_file}:tiny", "data": config.data.model_copy(update={"limit": None})})
+    config = config.model_copy(
+        update={"space": f"{space_file}:tiny", "data": config.data.model_copy(update={"limit": None})}
+    )
     search, _ = run(tmp_path / "study", config)
     failed = [trial for trial in search.log.trials if not trial.complete]
     assert failed
@@ -201,7 +215,9 @@ def tiny''',
 
 
 def test_an_exhausted_space_ends_the_search(config: StudyConfig, tmp_path: Path) -> None:
-    tight = config.model_copy(update={"search": config.search.model_copy(update={"trials": 500}), "budget": "params<=3k"})
+    tight = config.model_copy(
+        update={"search": config.search.model_copy(update={"trials": 500}), "budget": "params<=3k"}
+    )
     search, recorder = run(tmp_path / "study", tight)
     inside = [a for a in search.space if cost(a).params <= 3000]
     assert {trial.architecture for trial in search.log.trials} == set(inside)
@@ -210,11 +226,17 @@ def test_an_exhausted_space_ends_the_search(config: StudyConfig, tmp_path: Path)
 
 def test_the_same_seed_proposes_the_same_candidates(config: StudyConfig, tmp_path: Path) -> None:
     torch.manual_seed(123)
-    a, _ = run(tmp_path / "a", config.model_copy(update={"search": config.search.model_copy(update={"sampler": "random"})}))
+    a, _ = run(
+        tmp_path / "a", config.model_copy(update={"search": config.search.model_copy(update={"sampler": "random"})})
+    )
     torch.manual_seed(456)
-    b, _ = run(tmp_path / "b", config.model_copy(update={"search": config.search.model_copy(update={"sampler": "random"})}))
+    b, _ = run(
+        tmp_path / "b", config.model_copy(update={"search": config.search.model_copy(update={"sampler": "random"})})
+    )
     assert [t.architecture for t in a.log.trials] == [t.architecture for t in b.log.trials]
-    assert [t.values["supernet_accuracy"] for t in a.log.trials] == [t.values["supernet_accuracy"] for t in b.log.trials]
+    assert [t.values["supernet_accuracy"] for t in a.log.trials] == [
+        t.values["supernet_accuracy"] for t in b.log.trials
+    ]
 
 
 @pytest.mark.parametrize("sampler", ["nsga3", "tpe", "gp", "qmc"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
+
 from archfront.space import (
     Block,
     Factor,
@@ -24,7 +26,6 @@ from archfront.space import (
     shared,
     tied,
 )
-from torch import nn
 
 
 class TinyStem(Stem):
@@ -94,16 +95,26 @@ SPACES = {
         Stage(
             width=4,
             depth=int_range(1, 3),
-            block=TinyConv(kernel=one_of(1, 3), gate=one_of(None, TinyGate(ratio=one_of(0.25, 0.5)), TinyGate(ratio=2.0))),
+            block=TinyConv(
+                kernel=one_of(1, 3), gate=one_of(None, TinyGate(ratio=one_of(0.25, 0.5)), TinyGate(ratio=2.0))
+            ),
         )
     ),
     "constrained": lambda: small(
-        Stage(width=one_of(4, 6, 9), depth=int_range(1, 2), block=one_of(TinyConv(), TinyHeads(heads=one_of(1, 2, 3, 4)))),
+        Stage(
+            width=one_of(4, 6, 9), depth=int_range(1, 2), block=one_of(TinyConv(), TinyHeads(heads=one_of(1, 2, 3, 4)))
+        ),
         Stage(width=one_of(6, 8), stride=2, depth=2, block=TinyHeads(heads=one_of(2, 3))),
     ),
     "shared": lambda: small(
-        Stage(width=4, depth=int_range(1, 3), block=TinyConv(kernel=shared(one_of(1, 3)), gate=one_of(None, TinyGate()))),
-        Stage(width=one_of(4, 6), depth=2, block=shared(one_of(TinyConv(kernel=one_of(1, 3)), TinyHeads(heads=one_of(1, 3))))),
+        Stage(
+            width=4, depth=int_range(1, 3), block=TinyConv(kernel=shared(one_of(1, 3)), gate=one_of(None, TinyGate()))
+        ),
+        Stage(
+            width=one_of(4, 6),
+            depth=2,
+            block=shared(one_of(TinyConv(kernel=one_of(1, 3)), TinyHeads(heads=one_of(1, 3)))),
+        ),
     ),
     "tied": lambda: small(
         Stage(width=tied("w", one_of(4, 6)), depth=int_range(1, 2), block=TinyConv(kernel=tied("k", one_of(1, 3)))),

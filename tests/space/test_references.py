@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpecError
 from archfront.space.references import reference, references
 from archfront.space.types import Image, Scores
-from torch.utils.flop_counter import FlopCounterMode
 
 PRINTED = {
     # millions of parameters as printed in the paper or in the timm results table

@@ -8,6 +8,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from archfront.space import (
     Architecture,
     Image,
@@ -24,8 +27,6 @@ from archfront.space import (
     trial_pick,
 )
 from archfront.space.walk import Bounds
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .brute import architectures
 from .conftest import SPACES, TinyConv, TinyGate, TinyHead, TinyHeads, TinyStem, small
@@ -231,7 +232,8 @@ def test_ties_are_checked() -> None:
         tied("a", one_of(TinyConv(kernel=tied("a", one_of(1, 3)))))
     with pytest.raises(SpaceError, match="two different domains"):
         _ = small(
-            Stage(width=tied("w", one_of(4, 6)), block=TinyConv()), Stage(width=tied("w", one_of(4, 8)), block=TinyConv())
+            Stage(width=tied("w", one_of(4, 6)), block=TinyConv()),
+            Stage(width=tied("w", one_of(4, 8)), block=TinyConv()),
         ).sites
 
 
@@ -245,5 +247,10 @@ def test_shared_choices_are_equal_at_every_position() -> None:
 
 def test_the_tree_shows_every_choice() -> None:
     text = str(MADE["constrained"])
-    for piece in ("input: 3x8x8", "one_of(4, 6, 9)", "× int_range(1, 2): one of", "TinyHeads(heads=one_of(1, 2, 3, 4))"):
+    for piece in (
+        "input: 3x8x8",
+        "one_of(4, 6, 9)",
+        "× int_range(1, 2): one of",
+        "TinyHeads(heads=one_of(1, 2, 3, 4))",
+    ):
         assert piece in text

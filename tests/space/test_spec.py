@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
+
 from archfront.space import (
     Architecture,
     Block,
@@ -19,7 +21,6 @@ from archfront.space import (
     registry,
 )
 from archfront.space.network import leaves
-from torch import nn
 
 from .conftest import TinyConv, TinyGate, TinyHead, TinyHeads, TinyStem
 
@@ -31,10 +32,16 @@ from .conftest import TinyConv, TinyGate, TinyHead, TinyHeads, TinyStem
         (lambda: TinyConv(kernel=one_of(3, 4)), r"TinyConv\.kernel: expected a positive odd integer, got 4"),
         (lambda: TinyConv(kernel="3"), r"TinyConv\.kernel: expected a positive odd integer, got '3'"),
         (lambda: TinyConv(kernel=True), r"TinyConv\.kernel: expected"),
-        (lambda: TinyConv(gate=TinyConv()), r"TinyConv\.gate: expected a gate \(.*TinyGate.*\) or None, got TinyConv\(\) \(a block\)"),
+        (
+            lambda: TinyConv(gate=TinyConv()),
+            r"TinyConv\.gate: expected a gate \(.*TinyGate.*\) or None, got TinyConv\(\) \(a block\)",
+        ),
         (lambda: TinyConv(gate=one_of(None, TinyHeads())), r"got TinyHeads\(\) \(a block\)"),
         (lambda: Stage(width=4, depth=0, block=TinyConv()), r"Stage\.depth: expected a positive integer, got 0"),
-        (lambda: Stage(width=4, depth=int_range(0, 2), block=TinyConv()), r"Stage\.depth: expected positive integers, got 0"),
+        (
+            lambda: Stage(width=4, depth=int_range(0, 2), block=TinyConv()),
+            r"Stage\.depth: expected positive integers, got 0",
+        ),
         (lambda: Stage(width=4), "Stage needs block"),
         (lambda: Stage(width=4, block=TinyGate()), r"Stage\.blocks: expected"),
         (lambda: Feature(0, (8, 8)), r"Feature\.channels: expected a positive integer, got 0"),
@@ -108,10 +115,13 @@ def test_the_built_network_yields_the_declared_type() -> None:
 
 def test_an_unknown_block_in_a_file_names_path_and_nearest() -> None:
     data = Space(
-        Image(3, 8, 8), Network(stem=TinyStem(width=4), stages=(Stage(width=4, block=TinyConv()),), head=TinyHead(classes=2))
+        Image(3, 8, 8),
+        Network(stem=TinyStem(width=4), stages=(Stage(width=4, block=TinyConv()),), head=TinyHead(classes=2)),
     ).to_dict()
     data["network"]["stages"][0]["blocks"][0]["type"] = "TinyConw"
-    with pytest.raises(SpecError, match=r"network\.stages\[0\]\.blocks\[0\]: unknown block 'TinyConw'; did you mean 'TinyConv'"):
+    with pytest.raises(
+        SpecError, match=r"network\.stages\[0\]\.blocks\[0\]: unknown block 'TinyConw'; did you mean 'TinyConv'"
+    ):
         Space.from_dict(data)
     data["network"]["stages"][0]["blocks"][0] = {"type": "TinyConv", "kernal": 3}
     with pytest.raises(SpecError, match="has no field 'kernal'; did you mean 'kernel'"):

@@ -93,8 +93,8 @@ class Res2Net(StridedBlock):
 
     R (1x1 to s w channels), E (1x1) and the convolutions K_i are followed by BN. H splits its input into chunks
     x_1 ... x_s of w channels and yields y_1 = K_1 x_1, y_i = K_i (x_i + y_{i-1}) for 1 < i < s, and y_s = x_s, with act
-    after each K_i: s - 1 convolutions, the receptive field growing from chunk to chunk. Where the block changes width or
-    stride, the K_i carry the stride, nothing is added (y_i = K_i x_i), and y_s is the mean of x_s over 3x3 (zeros
+    after each K_i: s - 1 convolutions, the receptive field growing from chunk to chunk. Where the block changes width
+    or stride, the K_i carry the stride, nothing is added (y_i = K_i x_i), and y_s is the mean of x_s over 3x3 (zeros
     outside counted). `scale=1` has one convolution and is a plain bottleneck of width w.
 
     w = floor(p * `base_width` / 64) * groups, at least 1, with p the nearest integer to `ratio` times the output width,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
-from archfront.space.library.common import image, scaled
+from archfront.space.errors import ShapeError
+from archfront.space.library.common import scaled
 from archfront.space.spec import Factor, Gate, Odd, Paper
 from archfront.space.types import Feature
 from torch import Tensor, nn
 
 
 class ChannelAttention(nn.Module):
-    """A weight in (0, 1) for each channel: (N, C, H, W) to (N, C, 1, 1)."""
+    """A weight in (0, 1) for each channel: (N, C, ...) to (N, C, 1, ...)."""
 
     def __init__(self, channels: int, hidden: int, pools: str = "average+max") -> None:
         super().__init__()
@@ -22,13 +23,14 @@ class ChannelAttention(nn.Module):
         self.expand = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        positions = tuple(range(2, x.ndim))
         if self.pools == "average":
-            scores = self.score(x.mean((2, 3)))
+            scores = self.score(x.mean(positions))
         elif self.pools == "max":
-            scores = self.score(x.amax((2, 3)))
+            scores = self.score(x.amax(positions))
         else:
-            scores = self.score(x.mean((2, 3))) + self.score(x.amax((2, 3)))
-        return scores.sigmoid()[:, :, None, None]
+            scores = self.score(x.mean(positions)) + self.score(x.amax(positions))
+        return scores.sigmoid().reshape(*scores.shape, *[1] * len(positions))
 
     def score(self, summary: Tensor) -> Tensor:
         """The shared perceptron on one number a channel: (N, C) to (N, C)."""
@@ -37,12 +39,14 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """A weight in (0, 1) for each position, from the maximum and mean over channels: (N, C, H, W) to (N, 1, H, W)."""
+    """A weight in (0, 1) for each position, from the maximum and mean over channels: (N, C, ...) to (N, 1, ...)."""
 
-    def __init__(self, kernel: int = 7) -> None:
+    def __init__(self, kernel: int = 7, dimensions: int = 2) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(1)
+        conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dimensions - 1]
+        norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dimensions - 1]
+        self.conv = conv(2, 1, kernel, padding=kernel // 2, bias=False)
+        self.norm = norm(1, momentum=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         summary = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)
@@ -51,33 +55,30 @@ class SpatialAttention(nn.Module):
 
 
 class ConvBlockAttention(nn.Module):
-    """Scales channels and positions in the given order; `kernel=None` scales channels only."""
+    """Scales channels and positions in the given order; `hidden=None` or `kernel=None` leaves one of the two out."""
 
     def __init__(
         self,
         channels: int,
-        hidden: int,
+        hidden: int | None,
         kernel: int | None = 7,
         order: str = "channel-spatial",
         pools: str = "average+max",
+        dimensions: int = 2,
     ) -> None:
         super().__init__()
         self.order = order
-        self.channel = ChannelAttention(channels, hidden, pools)
-        self.spatial = SpatialAttention(kernel) if kernel else None
+        self.channel = ChannelAttention(channels, hidden, pools) if hidden else None
+        self.spatial = SpatialAttention(kernel, dimensions) if kernel else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.spatial is None:
-            x = x * self.channel(x)
-        elif self.order == "parallel":
-            x = x * self.channel(x) * self.spatial(x)
-        elif self.order == "spatial-channel":
-            x = x * self.spatial(x)
-            x = x * self.channel(x)
-        else:
-            x = x * self.channel(x)
-            x = x * self.spatial(x)
-        return x
+        factors = [factor for factor in (self.channel, self.spatial) if factor is not None]
+        if self.order == "spatial-channel":
+            factors.reverse()
+        y = x
+        for factor in factors:
+            y = y * factor(x if self.order == "parallel" else y)
+        return y
 
 
 class CBAM(Gate):
@@ -85,10 +86,11 @@ class CBAM(Gate):
 
     The first factor weighs channels by their mean and maximum over all positions, both through one perceptron
     C -> R -> C with bias and ReLU, R = `ratio * C` to the nearest integer, at least 1. The second weighs positions by
-    the maximum and mean over channels, in this order, through a `kernel` x `kernel` convolution without bias.
+    the maximum and mean over channels, in this order, through a convolution of extent `kernel` without bias. Takes one
+    to three dimensions.
 
     Args:
-        ratio: inner width over width; 1/16 in the paper.
+        ratio: inner width over width; 1/16 in the paper. None leaves the first factor out.
         kernel: extent of the spatial convolution; None leaves the second factor out.
         order: which factor comes first; "parallel" computes both from x.
         pools: the summaries that the channel weights are made of.
@@ -103,14 +105,19 @@ class CBAM(Gate):
         key="cbam",
     )
 
-    ratio: Factor = 1 / 16
+    ratio: Factor | None = 1 / 16
     kernel: Odd | None = 7
     order: Literal["channel-spatial", "spatial-channel", "parallel"] = "channel-spatial"
     pools: Literal["average", "max", "average+max"] = "average+max"
 
     def output(self, x: Feature) -> Feature:
-        return image(self, x)
+        if not 1 <= len(x.size) <= 3:
+            raise ShapeError(f"CBAM takes one to three dimensions, got {x}")
+        if self.ratio is None and self.kernel is None:
+            raise ShapeError("CBAM without ratio and kernel has no factor; use ratio=0.0625, kernel=7 or both")
+        return x
 
     def build(self, x: Feature) -> nn.Module:
-        channels = image(self, x).channels
-        return ConvBlockAttention(channels, scaled(channels, self.ratio), self.kernel, self.order, self.pools)
+        channels = self.output(x).channels
+        hidden = None if self.ratio is None else scaled(channels, self.ratio)
+        return ConvBlockAttention(channels, hidden, self.kernel, self.order, self.pools, len(x.size))

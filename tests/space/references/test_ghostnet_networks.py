@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from archfront.hw_profiles.cost import cost
 from archfront.space.references import references
 
@@ -45,7 +46,11 @@ def counted(multiplier: float) -> int:
 
 @pytest.mark.parametrize(
     ("name", "multiplier", "printed", "gmacs"),
-    [("GhostNet-0.5x", 0.5, "2.59", 0.042), ("GhostNet-1.0x", 1.0, "5.18", 0.141), ("GhostNet-1.3x", 1.3, "7.36", 0.227)],
+    [
+        ("GhostNet-0.5x", 0.5, "2.59", 0.042),
+        ("GhostNet-1.0x", 1.0, "5.18", 0.141),
+        ("GhostNet-1.3x", 1.3, "7.36", 0.227),
+    ],
 )
 def test_ghostnet_has_the_published_size_and_cost(name: str, multiplier: float, printed: str, gmacs: float) -> None:
     reference = references[name]

@@ -1,0 +1,114 @@
+"""Killing the process at any instant loses at most the candidate in flight."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from archfront.hw_profiles.cost import cost
+from archfront.search.config import SearchConfig, StudyConfig
+from archfront.search.engine import Search
+from archfront.search.final import load_finalists
+from archfront.search.progress import Silent
+from archfront.search.study import Study
+
+KILLS = 20
+
+
+def start(path: Path, config: StudyConfig) -> int:
+    """Run a search in a child process and return its number; the child shares what the parent has imported."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        Search(Study(path), config, Silent()).run()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def ended(child: int, seconds: float) -> int | None:
+    """The exit status of a child that ended within some time, else None."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return status
+        time.sleep(0.01)
+    return None
+
+
+def test_twenty_kills_at_random_moments_lose_and_double_nothing(config: StudyConfig, tmp_path: Path) -> None:
+    torch.set_num_threads(1)  # a forked child cannot use threads that the parent started
+    config = config.model_copy(
+        update={
+            "search": SearchConfig(trials=24, population=4),
+            "supernet": config.supernet.model_copy(update={"epochs": 6}),
+            "latency": config.latency.model_copy(update={"seconds": 2}),
+            "budget": "",
+        }
+    )
+    begin = time.monotonic()
+    assert ended(start(tmp_path / "undisturbed", config), 600) == 0
+    length = time.monotonic() - begin
+    rng = random.Random(0)
+    kills = 0
+    for number in itertools.count():
+        path = tmp_path / f"study{number}"
+        if number:  # the latency table was put to the test once; without it the rest is hit more often
+            path.mkdir()
+            shutil.copy(tmp_path / "undisturbed" / "latency.json", path)
+        kills += disturbed(path, config, length, rng)
+        check(path, config)
+        if kills >= KILLS:
+            break
+
+
+def disturbed(path: Path, config: StudyConfig, length: float, rng: random.Random) -> int:
+    """Run a search that is killed again and again until it ends by itself; gives the number of kills."""
+    seen: list[str] = []
+    for kills in range(6 * KILLS):
+        child = start(path, config)
+        status = ended(child, rng.uniform(0.0, length))
+        if status is not None:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return kills
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        now = stored(path, config)
+        assert now[: len(seen)] == seen, "a stored candidate was lost or changed"
+        seen = now
+    pytest.fail("the search does not get on between kills")
+
+
+def stored(path: Path, config: StudyConfig) -> list[str]:
+    """The architectures in the storage of a study, in order."""
+    if not (path / "study.db").exists():
+        return []
+    return [trial.architecture.digest for trial in Search(Study(path), config, Silent()).log.trials]
+
+
+def check(path: Path, config: StudyConfig) -> None:
+    """Everything that a search that nobody disturbed would hold."""
+    search = Search(Study(path), config, Silent())
+    trials = search.log.trials
+    assert len(trials) == config.search.trials
+    assert len({trial.architecture for trial in trials}) == config.search.trials
+    assert [trial.number for trial in trials] == list(range(config.search.trials))
+    assert all(trial.values["params"] == cost(trial.architecture).params for trial in trials)
+    finalists = load_finalists(search.study)
+    assert len(finalists) == config.final.members
+    assert sum(finalist.picked for finalist in finalists) == 1
+    # the ratings are those of the final supernet, whichever process made them
+    for trial in trials[::6]:
+        search._train()
+        rated = search.rating.evaluate(trial.architecture)["supernet_accuracy"]
+        assert rated.value == trial.values["supernet_accuracy"]
