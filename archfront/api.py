@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +14,7 @@ from archfront.reports import report as page
 from archfront.reports.export import ExportResult
 from archfront.reports.report import ReportData
 from archfront.reports.results import load_results, write_about, write_results
+from archfront.search.budget import BudgetError
 from archfront.search.config import StudyConfig, dump
 from archfront.search.engine import Search
 from archfront.search.progress import Reporter, Silent
@@ -131,8 +130,7 @@ def search(study: Study, config: StudyConfig, reporter: Reporter, threads: int =
     """What `run` does, once it is clear where and with which settings."""
     finished = _finished(study, config)
     if not finished:
-        with _threads(threads):
-            _Recorded(study, config, reporter).run()
+        _search(study, config, reporter, threads)
     result = Result(study)
     card = study.exports / f"{default_name(study, finalist_of(study))}.json"
     steps = (
@@ -145,8 +143,24 @@ def search(study: Study, config: StudyConfig, reporter: Reporter, threads: int =
             with reporter.track(title, 1) as advance:
                 make()
                 advance(1, "")
-    write_text(_marker(study), dump(config))
+    if not finished:
+        write_text(_marker(study), dump(config))
     return result
+
+
+def _search(study: Study, config: StudyConfig, reporter: Reporter, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        _Recorded(study, config, reporter).run()
+    except BudgetError:
+        if (
+            study.final_file.exists()
+        ):  # networks were measured and none kept the budget: the report shows how near they came
+            reporter.note(f"Report: {Result(study).report()}")
+        raise
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Recorded(Search):
@@ -174,13 +188,3 @@ def _kept(space: Space, folder: Path) -> str:
         raise StudyError(f"{folder} was started on another space ({file}); choose another folder")
     write_text(file, text)
     return str(file)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -22,6 +22,9 @@ from .budget import Bound
 from .config import LatencyConfig
 from .progress import Reporter
 
+LONGEST = 600
+"""Seconds for one attempt at measuring blocks beyond which no further one is made."""
+
 POOL = 300
 """Random architectures from which the calibration networks are chosen."""
 
@@ -80,7 +83,7 @@ class LatencyModel:
                 try:
                     return table.expect(parts)
                 except LatencyError:
-                    if not filled.measured:
+                    if not filled.interpolated or seconds > LONGEST:
                         raise
                 seconds *= 2
 

@@ -44,6 +44,13 @@ def find_space(reference: str, x: Feature, classes: int) -> Space:
     return space
 
 
+def import_blocks(reference: str) -> None:
+    """Make the blocks known that the Python file of a space defines, if the space stands in one."""
+    file, colon, _ = reference.rpartition(":")
+    if colon and file.endswith(".py"):
+        import_file(Path(file))
+
+
 def import_file(path: Path) -> ModuleType:
     """Run a Python file of the user's as a module; its blocks are registered by that.
 
@@ -51,7 +58,7 @@ def import_file(path: Path) -> ModuleType:
     """
     path = path.resolve()
     if not path.is_file():
-        raise SpaceError(f"no such file: {path}")
+        raise SpaceError(f"no such file: {path}, where a space and its blocks are defined")
     name = f"archfront_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -16,6 +16,7 @@ from archfront.space.errors import ArchfrontError
 from archfront.space.files import write_text
 
 from .config import StudyConfig, dump, load
+from .spaces import import_blocks
 
 
 class StudyError(ArchfrontError):
@@ -82,8 +83,13 @@ class Study:
 
     @property
     def config(self) -> StudyConfig:
-        """The configuration that the study was started with."""
-        return load(self.config_file)
+        """The configuration that the study was started with.
+
+        Where its space stands in a Python file, that file is run: what the study holds may name blocks defined there.
+        """
+        config = load(self.config_file)
+        import_blocks(config.space)
+        return config
 
     def settle(self, config: StudyConfig) -> StudyConfig:
         """Write the configuration of a new study, or check that of a resumed one.

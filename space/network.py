@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .domains import Domain, Repeat
 from .errors import ShapeError, SpecError
-from .spec import Block, Downsample, Head, Positive, Spec, Stem
+from .spec import Block, Downsample, Head, Positive, Spec, Stem, Topology
 from .types import Feature, FeatureType
 
 
@@ -174,10 +174,10 @@ class NetworkModule(nn.Module):
 
 
 class Network(Chain):
-    """A whole network: a stem, stages in sequence, a head."""
+    """A whole network: a stem, stages in sequence, a head. A topology yields a `Pyramid`, so the head behind it takes one."""
 
     stem: Stem
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage | Topology, ...]
     head: Head
     linked = ("stem", "stages", "head")
 

@@ -65,7 +65,7 @@ def micro(x: Feature, classes: int) -> Space:
     return Space(
         x,
         Network(
-            stem=ConvStem(width=16, stride=entry_stride(x, 2, 2)),
+            stem=ConvStem(width=16, stride=entry_stride(x, 4, 2)),
             stages=(
                 Stage(
                     width=one_of(16, 24),

@@ -38,24 +38,29 @@ def printed(command: Sequence[str | Path], cwd: Path) -> str:
     return done.stdout.strip()
 
 
-def packaged_files() -> set[str]:
+def packaged_files(sources: Path) -> set[str]:
     """Every file of the rooms that a user needs, by its place in an installed package."""
-    files = {path for room in ("archfront", *ROOMS) for path in (ROOT / room).rglob("*") if path.suffix in SUFFIXES}
-    names = {
-        path.relative_to(ROOT).as_posix() for path in files if not any(part.startswith(".") for part in path.parts)
-    }
+    found = (path for room in ("archfront", *ROOMS) for path in (sources / room).rglob("*") if path.suffix in SUFFIXES)
+    names = {path.relative_to(sources).as_posix() for path in found}
     return {name if name.startswith("archfront/") else f"archfront/{name}" for name in names}
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a source distribution, which was built from a copy of the repository."""
-    sources, built = tmp_path_factory.mktemp("sources") / "archfront", tmp_path_factory.mktemp("dist")
-    sources.mkdir()
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a package is built from, without what earlier builds left behind."""
+    copy = tmp_path_factory.mktemp("sources") / "archfront"
+    copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, sources)
+        shutil.copy(ROOT / name, copy)
     for room in ("archfront", *ROOMS):
-        shutil.copytree(ROOT / room, sources / room, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a source distribution."""
+    built = tmp_path_factory.mktemp("dist")
     printed([sys.executable, "-m", "build", "--no-isolation", "--outdir", built, sources], sources)
     (found,) = built.glob("*.whl")
     return found
@@ -87,9 +92,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     return Installed(home, elsewhere)
 
 
-def test_the_wheel_holds_every_file_of_every_room_and_no_other_package(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_every_room_and_no_other_package(wheel: Path, sources: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert names == packaged_files()
+    assert names == packaged_files(sources)
 
 
 def test_the_wheel_carries_the_licence_and_says_which(wheel: Path) -> None:
@@ -106,15 +111,15 @@ def test_an_installed_wheel_is_imported_from_where_it_was_installed(installed: I
         assert Path(file).is_relative_to(installed.home)
 
 
-def test_an_installed_wheel_knows_every_block_and_reference_that_the_repository_knows(installed: Installed) -> None:
-    code = """
-        from archfront.space import registry
-        from archfront.space.references import references
-        print(*sorted(registry), *sorted(references))
-    """
-    here = printed([sys.executable, "-c", textwrap.dedent(code)], ROOT)
-    assert here.split()
-    assert installed.python(textwrap.dedent(code)) == here
+def test_an_installed_wheel_registers_every_block_and_reference_of_its_sources(
+    installed: Installed, sources: Path
+) -> None:
+    code = "import sys, archfront.space.references; print(*[name for name in sys.modules if name.startswith('archfront.')])"
+    loaded = set(installed.python(code).split())
+    for folder in ("space/library", "space/references"):
+        files = [path for path in (sources / folder).rglob("*.py") if path.name != "__init__.py"]
+        names = {".".join(("archfront", *path.relative_to(sources).with_suffix("").parts)) for path in files}
+        assert names and names <= loaded
 
 
 def test_the_command_of_an_installed_wheel_answers(installed: Installed) -> None:

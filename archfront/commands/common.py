@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; results
 StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="Folder of the study, or its name in ./runs.")]
 
 
-class DefaultsToList(typer.core.TyperGroup):
+class DefaultsToList(TyperGroup):
     """A group of commands in which `list` is meant where none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -22,14 +22,13 @@ Text = str | None
 Count = int | None
 
 COLUMNS = {
-    "accuracy": "accuracy",
+    "accuracy": "val. accuracy",
     "test_accuracy": "test accuracy",
     "latency_ms": "latency",
-    "params": "parameters",
+    "params": "params",
     "macs": "FLOPs",
-    "peak_bytes": "peak memory",
 }
-"""What is printed of the front; the report has everything."""
+"""What is printed of the front, besides other objectives; the report has everything."""
 
 
 def search(
@@ -136,7 +135,8 @@ def show(result: Result, as_json: bool) -> None:
         )
         return
     table = front_table(result.data)
-    columns = [(table["titles"].index(METRICS[name].title), title) for name, title in COLUMNS.items()]
+    shown = {name: METRICS[name].title for name in result.data.objectives} | COLUMNS
+    columns = [(table["titles"].index(METRICS[name].title), shown[name]) for name in {**COLUMNS, **shown}]
     titles = ("trial", *(title for _, title in columns))
     rows = [
         ("*" if row["picked"] else "", row["number"], *(row["cells"][i] for i, _ in columns)) for row in table["rows"]

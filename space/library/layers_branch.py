@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,16 @@ from archfront.space.library.layers import make_activation
 from archfront.space.spec import Odd, Positive
 
 Layer = tuple[Positive, Odd, Odd]
-"""A convolution: channels, height and width of its kernel. `(64, 1, 7)` is written "64 1x7" in the papers."""
+"""A convolution: channels, height and width of its kernel. `(64, 1, 7)` is "64 1x7" in the papers."""
+
+Fork = tuple[Layer, ...]
+"""Convolutions on the same input, their results concatenated."""
 
 Pool = Literal["average", "max"]
 """3x3 pooling."""
 
-Branch = tuple[Layer | Pool | tuple[Layer, ...], ...]
-"""Layers in sequence; a tuple of convolutions inside stands for these side by side, their results concatenated."""
+Branch = tuple[Pool | Layer | Fork, ...]
+"""Layers in sequence."""
 
 
 class BranchConv(nn.Sequential):
@@ -27,7 +30,7 @@ class BranchConv(nn.Sequential):
         self,
         in_channels: int,
         out_channels: int,
-        kernel: tuple[int, int],
+        kernel: tuple[int, int] = (1, 1),
         stride: int = 1,
         padded: bool = True,
         activation: str = "relu",
@@ -50,60 +53,55 @@ class Concatenated(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], 1)
 
 
-def make_pooling(kind: str, stride: int = 1, padded: bool = True) -> nn.Module:
-    """3x3 pooling; an average counts no padding."""
-    if kind == "max":
-        return nn.MaxPool2d(3, stride, padding=int(padded))
-    return nn.AvgPool2d(3, stride, padding=int(padded), count_include_pad=False)
+def fork_of(layer: Layer | Fork) -> Fork:
+    """The convolutions of a layer: itself, or those side by side."""
+    return cast(Fork, layer if isinstance(layer[0], tuple) else (layer,))
 
 
-def make_branch(
-    in_channels: int, branch: Branch, stride: int = 1, padded: bool = True, activation: str = "relu"
-) -> tuple[nn.Module, int]:
-    """The module of a branch and the channels it yields. `stride` and `padded` say what its last layer does."""
-    modules: list[nn.Module] = []
-    width = in_channels
-    for number, layer in enumerate(branch, 1):
-        last = number == len(branch)
-        how = (stride, padded) if last else (1, True)
-        if isinstance(layer, str):
-            modules.append(make_pooling(layer, *how))
-            continue
-        fork = layer if isinstance(layer[0], tuple) else (layer,)
-        convs = tuple(BranchConv(width, channels, (h, w), *how, activation) for channels, h, w in fork)  # type: ignore[misc]
-        modules.append(convs[0] if len(convs) == 1 else Concatenated(convs))
-        width = sum(channels for channels, _, _ in fork)  # type: ignore[misc]
-    return nn.Sequential(*modules), width
+def channels_of(layer: Pool | Layer | Fork, before: int) -> int:
+    """The channels that a layer yields for `before` channels."""
+    return before if isinstance(layer, str) else sum(channels for channels, _, _ in fork_of(layer))
 
 
-def ends(branch: Branch) -> tuple[tuple[int, int], ...]:
-    """The kernels of the last layer of a branch."""
-    layer = branch[-1]
-    if isinstance(layer, str):
-        return ((3, 3),)
-    fork = layer if isinstance(layer[0], tuple) else (layer,)
-    return tuple((h, w) for _, h, w in fork)  # type: ignore[misc]
+def kernels_of(layer: Pool | Layer | Fork) -> tuple[tuple[int, int], ...]:
+    """The kernels of a layer."""
+    return ((3, 3),) if isinstance(layer, str) else tuple((height, width) for _, height, width in fork_of(layer))
 
 
-def resized(branches: tuple[Branch, ...], width: int, passed: int) -> tuple[Branch, ...]:
-    """The branches with all channels in one proportion, so that together they yield `width`.
-
-    `passed` are the channels of the input, which a branch of pooling alone hands on. What the branches yield is cut
-    from the width by rounding the running sum, so that nothing is lost; layers inside are rounded on their own.
-    """
-    given = sum(channels for branch in branches for channels in yields(branch))
-    wanted = width - passed * sum(not yields(branch) for branch in branches)
-    if given == wanted:
-        return branches
-    factor, total, result = wanted / given, 0, []
+def branches_width(branches: tuple[Branch, ...], before: int) -> int:
+    """The channels that branches yield together; one of pooling alone hands its input on."""
+    total = 0
     for branch in branches:
-        *inner, last = branch
-        layers: list[Layer | Pool | tuple[Layer, ...]] = [_each(layer, factor) for layer in inner]
-        if isinstance(last, str):
-            if inner and yields(branch):
-                layers[-1], total = _cut(layers[-1], inner[-1], total, factor)
-            result.append((*layers, last))
-            continue
-        sized, total = _cut(last, last, total, factor)
-        result.append((*layers, sized))
-    return tuple(result)
+        width = before
+        for layer in branch:
+            width = channels_of(layer, width)
+        total += width
+    return total
+
+
+def make_layer(
+    before: int, layer: Pool | Layer | Fork, stride: int = 1, padded: bool = True, activation: str = "relu"
+) -> nn.Module:
+    """The module of one layer of a branch. An average counts no padding."""
+    if layer == "max":
+        return nn.MaxPool2d(3, stride, padding=int(padded))
+    if layer == "average":
+        return nn.AvgPool2d(3, stride, padding=int(padded), count_include_pad=False)
+    fork = fork_of(cast(Layer | Fork, layer))
+    convs = tuple(BranchConv(before, channels, (h, w), stride, padded, activation) for channels, h, w in fork)
+    return convs[0] if len(convs) == 1 else Concatenated(convs)
+
+
+def make_branches(
+    before: int, branches: tuple[Branch, ...], stride: int = 1, padded: bool = True, activation: str = "relu"
+) -> Concatenated:
+    """The branches on `before` channels; `stride` and `padded` say what the last layer of each does."""
+    made = []
+    for *inner, last in branches:
+        layers, width = [], before
+        for layer in inner:
+            layers.append(make_layer(width, layer, activation=activation))
+            width = channels_of(layer, width)
+        layers.append(make_layer(width, last, stride, padded, activation))
+        made.append(nn.Sequential(*layers))
+    return Concatenated(tuple(made))

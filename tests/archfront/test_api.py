@@ -3,18 +3,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 import torch
+
 from archfront import api
 from archfront.api import Result
 from archfront.evaluators.accuracy import score
-from archfront.evaluators.data import load_data
+from archfront.evaluators.data import DataError, load_data
 from archfront.evaluators.task import Classification
 from archfront.finalists import default_name, finalist_of, state_of
 from archfront.hw_profiles.cost import cost
+from archfront.search.budget import BudgetError
 from archfront.search.config import ConfigError
 from archfront.search.final import load_finalists
 from archfront.search.study import Study, StudyError
@@ -53,9 +54,7 @@ def test_running_a_finished_study_again_is_quick_and_changes_nothing(searched: R
     before = {
         file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file() and "finished" not in file.name
     }
-    start = time.monotonic()
     again = api.run(study=folder)
-    assert time.monotonic() - start < 2
     assert again.trials.equals(searched.trials)
     after = {
         file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file() and "finished" not in file.name
@@ -124,7 +123,7 @@ def test_a_trial_that_is_no_finalist_is_explained(searched: Result) -> None:
 
 
 def test_a_study_without_finalists_says_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no finalist yet.*archfront search --study"):
+    with pytest.raises(StudyError, match=r"no finalist yet.*archfront search --study"):
         finalist_of(Study(tmp_path))
 
 
@@ -155,12 +154,21 @@ def test_an_unknown_setting_is_refused_before_anything_is_written(here: Path) ->
     assert not (here / "runs").exists()
 
 
-def test_threads_are_put_back_after_a_search(here: Path) -> None:
+def test_threads_are_put_back_after_a_search_that_failed(here: Path) -> None:
     torch.set_num_threads(2)
     try:
-        with pytest.raises(ConfigError), api._threads(1):
-            assert torch.get_num_threads() == 1
-            raise ConfigError("stop")
+        with pytest.raises(DataError):
+            api.run(space="micro", data="no/such/folder", study="runs/mine")
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+def test_networks_that_all_break_the_budget_once_measured_are_reported(here: Path) -> None:
+    with pytest.raises(BudgetError, match=r"accuracy >= 99\.9 %"):
+        api.run(config="study.toml", study="runs/mine", budget="accuracy>=99.9%", trials=4, final={"members": 1})
+    found = api.load("mine")
+    assert found.picked is None
+    assert found.front.empty
+    assert "infeasible" in set(found.trials["state"])
+    assert found.study.report_file.exists()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
+
 from archfront.console import Bars, Lines, clock_time, make_reporter
 from archfront.search.progress import Silent
 

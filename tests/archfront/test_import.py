@@ -3,8 +3,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import archfront
 import pytest
+
+import archfront
 
 HEAVY = ("torch", "numpy", "pandas", "optuna", "plotly", "onnx", "onnxruntime", "sklearn", "pydantic")
 

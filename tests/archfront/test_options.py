@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from archfront.options import SHORT, base_config, configure, default_folder, find_study
 from archfront.search.config import ConfigError, StudyConfig, dump, load
 from archfront.search.study import StudyError
@@ -35,14 +36,14 @@ def test_a_section_is_changed_key_by_key_and_none_changes_nothing() -> None:
 def test_an_unknown_setting_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="unknown setting 'trails'; did you mean 'trials'"):
         configure(StudyConfig(), {"trails": 5})
-    with pytest.raises(ConfigError, match="'search.trails'; did you mean 'trials'"):
+    with pytest.raises(ConfigError, match=r"'search.trails'; did you mean 'trials'"):
         configure(StudyConfig(), {"search": {"trails": 5}})
 
 
 def test_an_unusable_value_is_named_as_it_was_spelled() -> None:
-    with pytest.raises(ConfigError, match="^--final-epochs: "):
+    with pytest.raises(ConfigError, match=r"^--final-epochs: "):
         configure(StudyConfig(), {"final_epochs": -1}, spelling="--{}")
-    with pytest.raises(ConfigError, match="^final_epochs: "):
+    with pytest.raises(ConfigError, match=r"^final_epochs: "):
         configure(StudyConfig(), {"final_epochs": -1})
 
 

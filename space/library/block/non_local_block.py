@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class ResidualMixerBlock(nn.Module):
     """A mixer of positions, batch norm of its result (N, C, *size), and a shortcut around both."""
 
-    def __init__(self, channels: int, mixer: nn.Module, zero_init: bool = True, drop_path: float = 0.0) -> None:
+    def __init__(self, channels: int, mixer: nn.Module, zero_init: bool = False, drop_path: float = 0.0) -> None:
         super().__init__()
         self.mixer = mixer
         self.norm = nn.BatchNorm1d(channels)
@@ -37,7 +37,7 @@ class NonLocalBlock(Block):
     Args:
         mixer: mixes positions.
         zero_init: the scale of BN starts at 0, so that the block begins as the identity and can be put into a trained
-            network.
+            network, as in the paper. With shared weights it would make all choices inside the block begin alike.
         drop_path: probability of leaving out the residual branch of a sample in training.
 
     Wang et al., 2018, Non-local Neural Networks.
@@ -46,7 +46,7 @@ class NonLocalBlock(Block):
     paper: ClassVar[Paper] = NonLocal.paper
 
     mixer: Mixer = NonLocal(subsample=2)
-    zero_init: bool = True
+    zero_init: bool = False
     drop_path: Probability = 0.0
 
     def output(self, x: Feature) -> Feature:
