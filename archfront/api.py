@@ -13,7 +13,7 @@ import torch
 from archfront.reports import report as page
 from archfront.reports.export import ExportResult
 from archfront.reports.report import ReportData
-from archfront.reports.results import load_results, write_about, write_results
+from archfront.reports.results import load_results, write_results
 from archfront.search.budget import BudgetError
 from archfront.search.config import StudyConfig, dump
 from archfront.search.engine import Search
@@ -152,7 +152,7 @@ def _search(study: Study, config: StudyConfig, reporter: Reporter, threads: int)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        _Recorded(study, config, reporter).run()
+        Search(study, config, reporter).run()
     except BudgetError:
         if (
             study.final_file.exists()
@@ -161,14 +161,6 @@ def _search(study: Study, config: StudyConfig, reporter: Reporter, threads: int)
         raise
     finally:
         torch.set_num_threads(before)
-
-
-class _Recorded(Search):
-    """A search that also keeps what its results are read with."""
-
-    def _remember(self) -> None:
-        super()._remember()
-        write_about(self.study, self.data, self.space, self.latency.profile)
 
 
 def _marker(study: Study) -> Path:

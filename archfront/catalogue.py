@@ -13,7 +13,7 @@ from archfront.hw_profiles.runtimes import spec_classes
 from archfront.space.references import references
 from archfront.space.serial import encode
 from archfront.space.spec import KINDS, Paper, Spec, field_types, kind_named, registry
-from archfront.space.spec import _describe as describe_type
+from archfront.space.spec import describe as describe_type
 
 
 def blocks(kind: str | None = None, text: str | None = None) -> list[type[Spec]]:

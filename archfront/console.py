@@ -6,25 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from archfront.search.progress import Reporter
+    from archfront.search.progress import Advance, Reporter
 
 PATIENCE = 2.0
 """Seconds after which work in a log says for the first time how far it is."""
 
 EVERY = 15.0
 """Seconds between further lines about the same work."""
-
-
-class Advance(Protocol):
-    """Told how many steps are done, shortly how it stands, and how many there are where that turns out only later."""
-
-    def __call__(self, done: int, detail: str, total: int | None = None) -> None: ...
 
 
 def make_reporter(quiet: bool = False, stream: TextIO | None = None) -> Reporter:

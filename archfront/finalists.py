@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archfront.evaluators.train import read_checkpoint
 from archfront.reports.export import ExportResult, export
-from archfront.reports.results import read_about
+from archfront.search.about import read_about
 from archfront.search.final import Finalist, load_finalists
 from archfront.search.study import Study, StudyError
 from archfront.space.architecture import Architecture

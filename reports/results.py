@@ -4,76 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archfront.hw_profiles.metrics import Measurement
+from archfront.search.about import read_about
 from archfront.search.budget import Bound, Budget
 from archfront.search.config import StudyConfig
-from archfront.search.engine import FINAL_METRIC
 from archfront.search.final import Finalist, load_finalists
-from archfront.search.study import Study, StudyError, read_json
-from archfront.search.trials import OBJECTIVES, Trial, quiet_optuna, read_trial
-from archfront.space.errors import SpaceError
-from archfront.space.files import replace_file, write_text
+from archfront.search.study import Study, StudyError
+from archfront.search.trials import FINAL_METRIC, OBJECTIVES, Trial, quiet_optuna, read_trial
+from archfront.space.files import replace_file
 
 from .report import COLUMNS, ReportData
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from archfront.evaluators.data import Dataset
-    from archfront.hw_profiles.profile import Profile
-    from archfront.space.space import Space
-
-PACKAGES = ("archfront", "torch", "numpy", "optuna", "onnx", "onnxruntime")
-"""Packages whose versions results depend on."""
-
-
-# --------------------------------------------------------------------------- what a study is about
-
-
-def write_about(study: Study, data: Dataset, space: Space, profile: Profile) -> None:
-    """Keep what results are read with, so that neither the data nor the file of the space are needed again."""
-    size, text = _counted(space)
-    about = {
-        "data": data.to_dict(),
-        "space": {"text": text, "size": size, "sites": len(space.sites), "input": str(space.input)},
-        "profile": {**profile.model_dump(), "digest": profile.digest},
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-    }
-    write_text(_about_file(study), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-
-
-def _counted(space: Space) -> tuple[int, str]:
-    """The size of a space and its tree; without predicates, and saying so, where it is too large to count with them."""
-    try:
-        return space.size, str(space)
-    except SpaceError:
-        return space.graph.root.size, f"{space}\nwhere: predicates, which leave an unknown share of the architectures"
-
-
-def read_about(study: Study) -> dict[str, Any]:
-    """What `write_about` kept.
-
-    Raises:
-        StudyError: the search did not come that far.
-    """
-    if not _about_file(study).exists():
-        raise StudyError(
-            f"{study.path} holds nothing to show yet: its search stopped before the data were loaded; "
-            f"archfront search --study {study.path} goes on with it"
-        )
-    return read_json(_about_file(study))
-
-
-def _about_file(study: Study) -> Path:
-    return study.path / "about.json"
-
 
 # --------------------------------------------------------------------------- trials
 

@@ -33,6 +33,11 @@ class DataConfig(_Section):
     limit: int | None = Field(None, ge=20, description="use at most this many training and validation images")
     skip_bad: bool = Field(False, description="count and report unreadable images instead of stopping")
 
+    @field_validator("source")
+    @classmethod
+    def _whole_path(cls, value: str) -> str:
+        return value if value == "digits" else str(Path(value).resolve())
+
 
 class SupernetConfig(Recipe):
     """How the shared weights are trained."""
@@ -101,13 +106,22 @@ class StudyConfig(_Section):
     latency: LatencyConfig = LatencyConfig()
     final: FinalConfig = FinalConfig()
 
+    @field_validator("space")
+    @classmethod
+    def _whole_path(cls, value: str) -> str:
+        """A file by its whole path, so that the study is found to be the same from any folder."""
+        file, colon, name = value.rpartition(":")
+        if colon and file.endswith(".py"):
+            return f"{Path(file).resolve()}:{name}"
+        return str(Path(value).resolve()) if value.endswith((".json", ".yaml", ".yml")) else value
+
     @field_validator("budget")
     @classmethod
     def _readable(cls, value: str) -> str:
         try:
             Budget.parse(value)
         except BudgetError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(str(error).removeprefix("budget: ")) from None
         return value
 
 

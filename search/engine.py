@@ -28,6 +28,7 @@ from archfront.space.space import Space
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType
 
+from .about import counted, write_about
 from .budget import Bound, Budget, BudgetError
 from .config import StudyConfig
 from .feasible import Region
@@ -38,13 +39,10 @@ from .propose import Proposal, Proposer
 from .samplers import make_sampler
 from .spaces import find_space
 from .study import Study, StudyError
-from .trials import OBJECTIVES, Trial, TrialLog
+from .trials import FINAL_METRIC, OBJECTIVES, Trial, TrialLog
 
 ADDITIVE = ("params", "macs", "latency_ms", "peak_excess")
 """What adds up over parts; `peak_excess` stands for peak memory: the number of parts that break its bound."""
-
-FINAL_METRIC = {"supernet_accuracy": "accuracy", "predicted_latency_ms": "latency_ms"}
-"""What an estimate of the search becomes for the members of the front."""
 
 
 @dataclass
@@ -86,7 +84,7 @@ class Search:
         with self.reporter.track("Loading images", 1) as advance:
 
             def progress(done: int, total: int) -> None:
-                advance(done, f"of {total}")
+                advance(done, "", total)
 
             return load_data(
                 options.source,
@@ -173,12 +171,13 @@ class Search:
             space=hashlib.sha256(text.encode()).hexdigest()[:16],
             profile=self.latency.profile.digest,
         )
+        write_about(self.study, self.data, self.space, self.latency.profile)
 
     def _explain(self) -> None:
         """Say what is searched and what the budget leaves, before anything is trained."""
         note = self.reporter.note
-        space = self.space
-        note(f"Space {self.config.space}: {space.size:,} architectures, {len(space.sites)} choices, input {space.input}")
+        space, (size, _) = self.space, counted(self.space)
+        note(f"Space {self.config.space}: {size:,} architectures, {len(space.sites)} choices, input {space.input}")
         for name, (least, greatest) in self.region.reach().items():
             if name != "peak_excess":
                 how = "predicted" if name == "latency_ms" else "exact"

@@ -20,7 +20,7 @@ from archfront.space.types import FeatureType
 
 from .budget import Bound
 from .config import LatencyConfig
-from .progress import Reporter
+from .progress import Advance, Reporter
 
 LONGEST = 600
 """Seconds for one attempt at measuring blocks beyond which no further one is made."""
@@ -151,5 +151,5 @@ def _one(spec: Spec, x: FeatureType) -> tuple[float]:
     return (1.0,)
 
 
-def _shown(advance: Callable[[int, str], None]) -> Callable[[int, int, str], None]:
-    return lambda done, total, what: advance(done, f"of {total}: {what}")
+def _shown(advance: Advance) -> Callable[[int, int, str], None]:
+    return lambda done, total, what: advance(done, what, total)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-Advance = Callable[[int, str], None]
-"""Told how much is done and, shortly, how it stands."""
+
+class Advance(Protocol):
+    """Told how many steps are done, shortly how it stands, and how many there are where that turns out only later."""
+
+    def __call__(self, done: int, detail: str, total: int | None = None) -> None: ...
+
 
 
 class Reporter(Protocol):
@@ -31,4 +35,4 @@ class Silent:
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Advance]:
         """Nothing."""
-        yield lambda done, detail: None
+        yield lambda done, detail, total=None: None

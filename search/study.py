@@ -13,7 +13,7 @@ from typing import Any
 
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
-from archfront.space.files import write_text
+from archfront.space.files import StorageError, write_text
 
 from .config import StudyConfig, dump, load
 from .spaces import import_blocks
@@ -136,8 +136,12 @@ class Study:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the study for this process; the system releases it however the process ends."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a+") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("a+")
+        except OSError as error:
+            raise StorageError(f"cannot use the folder {self.path}: {error.strerror}") from None
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -30,6 +30,10 @@ OBJECTIVES = {
 """The metric that stands for an objective while searching."""
 
 
+FINAL_METRIC = {"supernet_accuracy": "accuracy", "predicted_latency_ms": "latency_ms"}
+"""What an estimate of the search becomes for the members of the front."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One candidate that was evaluated, or failed.

@@ -191,13 +191,14 @@ def _wants_float(hint: Any) -> bool:
     return hint is float
 
 
-def _describe(hint: Any) -> str:
+def describe(hint: Any) -> str:
+    """The values that a field of this type takes, in words."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         rules = [rule.text for rule in arguments[1:] if isinstance(rule, Rule)]
-        return rules[0] if rules else _describe(arguments[0])
+        return rules[0] if rules else describe(arguments[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(_describe(a) for a in arguments)
+        return " or ".join(describe(a) for a in arguments)
     if origin is Literal:
         return " or ".join(repr(a) for a in arguments)
     if hint is type(None):
@@ -243,7 +244,7 @@ def misfit(value: object, hint: Any) -> str | None:
     if _fits(value, hint):
         return None
     given = f"{value!r} (a {value.kind})" if isinstance(value, Spec) else repr(value)
-    return f"expected {_describe(hint)}, got {given}"
+    return f"expected {describe(hint)}, got {given}"
 
 
 # --------------------------------------------------------------------------- kinds

@@ -42,7 +42,7 @@ def nextvit(groups: int, classes: int) -> Network:
 @published(
     "Next-ViT-S",
     paper=PAPER,
-    params=31_760_000,
+    params=31_763_368,
     gmacs=5.8,
     source="paper: 31.7 M parameters, 5.8 G; timm results, nextvit_small: 31.76 M, 5.81 GMACs",
 )
@@ -54,7 +54,7 @@ def nextvit_s(classes: int) -> Network:
 @published(
     "Next-ViT-L",
     paper=PAPER,
-    params=57_870_000,
+    params=57_874_344,
     gmacs=10.8,
     source="paper: 57.8 M parameters, 10.8 G; timm results, nextvit_large: 57.87 M, 10.78 GMACs",
 )

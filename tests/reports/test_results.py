@@ -15,7 +15,8 @@ from archfront.hw_profiles.cost import cost
 from archfront.hw_profiles.metrics import Measurement
 from archfront.hw_profiles.profile import local_profile
 from archfront.reports.report import COLUMNS, render
-from archfront.reports.results import load_results, read_trials, write_about, write_results
+from archfront.reports.results import load_results, read_trials, write_results
+from archfront.search.about import write_about
 from archfront.search.budget import Budget
 from archfront.search.config import StudyConfig, dump
 from archfront.search.final import Finalist, decide, save_finalists

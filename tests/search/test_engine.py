@@ -107,7 +107,7 @@ def test_finalists_are_measured_and_their_weights_give_the_reported_accuracies(
 def test_a_finished_search_is_not_done_again(finished: tuple[Search, Recorder]) -> None:
     search, _ = finished
     before = search.study.final_file.read_bytes()
-    again, recorder = run(search.study.path, search.config)
+    again, _ = run(search.study.path, search.config)
     assert search.study.final_file.read_bytes() == before
     assert len(again.log.trials) == 12
 

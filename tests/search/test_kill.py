@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from archfront.hw_profiles.cost import cost
 from archfront.search.config import SearchConfig, StudyConfig
 from archfront.search.engine import Search

@@ -41,7 +41,7 @@ def test_every_region_attends_to_the_regions_that_a_loop_finds() -> None:
         mean_keys = torch.stack([key[n, :, r, c].mean((1, 2)) for r, c in cells])
         for r, c in cells:
             affinity = mean_keys @ query[n, :, r, c].mean((1, 2))
-            routed = sorted(range(49), key=lambda j: -float(affinity[j]))[:3]
+            routed = sorted(range(49), key=lambda j: -affinity[j].item())[:3]
             keys, values = (
                 torch.cat([t[n, :, cells[j][0], cells[j][1]].flatten(1) for j in routed], 1) for t in (key, value)
             )
