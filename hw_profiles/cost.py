@@ -90,17 +90,17 @@ def part_cost(spec: Spec, x: FeatureType) -> Cost:
 
 
 def count(module: nn.Module, x: FeatureType) -> Cost:
-    """The cost of a module that takes the tensors of `x` one by one, counted by fvcore on one trace on the CPU.
+    """The cost of a module that is fed `x`, counted by fvcore on one trace on the CPU.
 
     Raises:
         CostError: an operator has no known cost, or the module holds parameters that it never uses.
     """
-    inputs = x.example(make=torch.zeros, dtype=torch.float32)
+    inputs, tensors = x.arguments(make=torch.zeros, dtype=torch.float32), len(x.shapes)
     with _tracing(module):
         tally = counting.tally(module, inputs)
         graph = liveness.trace(module, inputs)
-        unused = liveness.unused_parameters(module, graph, len(inputs))
-        peak = liveness.peak_bytes(graph, len(inputs))
+        unused = liveness.unused_parameters(module, graph, tensors)
+        peak = liveness.peak_bytes(graph, tensors)
     if unused:
         raise CostError(f"{type(module).__name__} holds parameters that its forward never uses: {', '.join(unused)}")
     params = sum(parameter.numel() for parameter in module.parameters())

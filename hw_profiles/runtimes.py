@@ -97,8 +97,8 @@ class Runtime(ABC):
         """
 
 
-def example_module(workload: Workload) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The module in evaluation mode, and one random input.
+def example_module(workload: Workload) -> tuple[nn.Module, tuple[Any, ...]]:
+    """The module in evaluation mode, and the arguments of one call: a random input.
 
     Vectors of parameters are shifted at random: a branch that starts at scale 0, as residual branches often do, would
     hide a wrong conversion. The same workload always gives the same numbers; the global generator is left as it was.
@@ -110,12 +110,12 @@ def example_module(workload: Workload) -> tuple[nn.Module, tuple[Tensor, ...]]:
         for parameter in module.parameters():
             if parameter.squeeze().dim() <= 1:
                 parameter.add_(torch.rand_like(parameter) - 0.5)
-        return module, x.example()
+        return module, x.arguments()
 
 
-def outputs(result: Any) -> list[Tensor]:
-    """The tensors a module returned, in order."""
-    return [result] if isinstance(result, Tensor) else [t for item in result for t in outputs(item)]
+def tensors(value: Any) -> list[Tensor]:
+    """The tensors that a module takes or returns, in order."""
+    return [value] if isinstance(value, Tensor) else [t for item in value for t in tensors(item)]
 
 
 def verify(name: str, found: list[Tensor], expected: list[Tensor]) -> float:
@@ -159,7 +159,7 @@ def _quiet() -> Iterator[None]:
         torch._C._jit_onnx_log = log
 
 
-def export_onnx(module: nn.Module, inputs: tuple[Tensor, ...], file: Path) -> str:
+def export_onnx(module: nn.Module, inputs: tuple[Any, ...], file: Path) -> str:
     """Write the module as one ONNX file; returns which exporter wrote it.
 
     The TorchScript exporter goes first because it takes milliseconds where the dynamo exporter takes seconds, for the
@@ -190,7 +190,7 @@ class OnnxRuntime(Runtime):
         module, inputs = example_module(workload)
         file = folder / f"{len(list(folder.iterdir()))}.onnx"
         with torch.no_grad():
-            expected = outputs(module(*inputs))
+            expected = tensors(module(*inputs))
         try:
             exporter = export_onnx(module, inputs, file)
         except LatencyError as error:
@@ -198,7 +198,7 @@ class OnnxRuntime(Runtime):
         difference = verify(name, self._run(name, file, inputs, profile), expected)
         return Prepared({"kind": "onnx", "file": str(file), "provider": profile.provider}, exporter, difference)
 
-    def _run(self, name: str, file: Path, inputs: tuple[Tensor, ...], profile: Profile) -> list[Tensor]:
+    def _run(self, name: str, file: Path, inputs: tuple[Any, ...], profile: Profile) -> list[Tensor]:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -208,7 +208,7 @@ class OnnxRuntime(Runtime):
             )
         except (state.Fail, state.InvalidGraph, state.NotImplemented, state.InvalidArgument) as error:
             raise LatencyError(f"{name}: ONNX Runtime refuses the exported network: {error}") from None
-        feed = {i.name: t.numpy() for i, t in zip(session.get_inputs(), inputs, strict=True)}
+        feed = {i.name: t.numpy() for i, t in zip(session.get_inputs(), tensors(inputs), strict=True)}
         return [torch.from_numpy(array) for array in session.run(None, feed)]
 
 
@@ -227,7 +227,7 @@ class Eager(Runtime):
         spec, x = workload
         module, inputs = example_module(workload)
         with torch.no_grad():
-            expected = outputs(module(*inputs))
+            expected = tensors(module(*inputs))
         difference = verify(name, expected, expected)  # nothing is converted, but NaN must not be timed either
         modules = {cls.__module__: _source(cls) for cls in spec_classes(spec) if cls.__name__ not in PROBES}
         model = {"spec": encode(spec), "input": x.to_dict(), "modules": modules, "path": sys.path}

@@ -81,7 +81,8 @@ def _from_python(path: Path, name: str, x: Feature, classes: int) -> Space:
         names = [n for n, v in vars(module).items() if isinstance(v, Space) or (callable(v) and not n.startswith("_"))]
         raise SpaceError(f"{path} has no {name!r}{nearest(name, names)}")
     found = getattr(module, name)
-    space = found if isinstance(found, Space) else found(x, classes) if callable(found) else None
+    makes = callable(found) and not isinstance(found, type)
+    space = found if isinstance(found, Space) else found(x, classes) if makes else None
     if not isinstance(space, Space):
         raise SpaceError(
             f"{path}:{name} is no Space and no function (input, classes) -> Space, but {type(found).__name__}"

@@ -32,6 +32,10 @@ class FeatureType(ABC):
         """Tensors of this type with `batch` rows, filled by `make` (`torch.randn`, `torch.zeros`, ...)."""
         return tuple(make(batch, *shape, **options) for shape in self.shapes)
 
+    def arguments(self, batch: int = 1, make: MakeTensor = torch.randn, **options: Any) -> tuple[Any, ...]:
+        """What a module fed this type is called with: the tensors of `example`, those of a pyramid as one tuple."""
+        return self.example(batch, make, **options)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
         return {"type": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
@@ -135,6 +139,9 @@ class Pyramid(FeatureType):
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple(level.shapes[0] for level in self.levels)
+
+    def arguments(self, batch: int = 1, make: MakeTensor = torch.randn, **options: Any) -> tuple[Any, ...]:
+        return (self.example(batch, make, **options),)
 
     def __str__(self) -> str:
         return f"pyramid ({', '.join(map(str, self.levels))})"

@@ -39,25 +39,25 @@ def aggregated(
     )
 
 
-@published("DLA-34", paper=PAPER, params=0, gmacs=3.06, source=SOURCE.format("dla34", "15.74", "3.07"))
+@published("DLA-34", paper=PAPER, params=15_742_104, gmacs=3.06, source=SOURCE.format("dla34", "15.74", "3.07"))
 def dla_34(classes: int) -> Network:
     """DLA-34."""
     return aggregated(PooledResidual(), (1, 2, 2, 1), (16, 32, 64, 128, 256, 512), classes)
 
 
-@published("DLA-46-C", paper=PAPER, params=0, gmacs=0.574, source=SOURCE.format("dla46_c", "1.30", "0.58"))
+@published("DLA-46-C", paper=PAPER, params=1_301_400, gmacs=0.574, source=SOURCE.format("dla46_c", "1.30", "0.58"))
 def dla_46_c(classes: int) -> Network:
     """DLA-46-C, compact."""
     return aggregated(PooledResidual(ratio=0.5), (1, 2, 2, 1), COMPACT, classes)
 
 
-@published("DLA-X-60-C", paper=PAPER, params=0, gmacs=0.581, source=SOURCE.format("dla60x_c", "1.32", "0.59"))
+@published("DLA-X-60-C", paper=PAPER, params=1_319_832, gmacs=0.581, source=SOURCE.format("dla60x_c", "1.32", "0.59"))
 def dla_x_60_c(classes: int) -> Network:
     """DLA-X-60-C: compact, with groups."""
     return aggregated(PooledResidual(ratio=1.0, operator=Conv(groups=32)), (1, 2, 3, 1), COMPACT, classes)
 
 
-@published("DLA-60", paper=PAPER, params=0, gmacs=4.24, source=SOURCE.format("dla60", "22.04", "4.26"))
+@published("DLA-60", paper=PAPER, params=22_036_632, gmacs=4.24, source=SOURCE.format("dla60", "22.04", "4.26"))
 def dla_60(classes: int) -> Network:
     """DLA-60."""
     return aggregated(PooledResidual(ratio=0.5), (1, 2, 3, 1), WIDE, classes)
