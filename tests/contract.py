@@ -20,25 +20,35 @@ from archfront.space import (
     Mixer,
     Network,
     Operator,
+    Part,
+    Pyramid,
     ShapeError,
     Spec,
     SpecError,
     Stage,
     Stem,
+    Topology,
     Upsample,
     registry,
 )
+from archfront.space.domains import children
+from archfront.space.library.block.absolute_position import AbsolutePosition
+from archfront.space.library.block.basic import BasicBlock
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.block.metaformer import MetaFormer
+from archfront.space.library.head.cascade_classifier import CascadeClassifier
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.mixer.average_pool import AveragePool
 from archfront.space.library.stem.convolution import ConvStem
+from archfront.space.library.topology.stream_transition import StreamTransition
 from archfront.space.spec import Factor, NonNegative, Odd, Positive, Probability, field_types
 
 REQUIRED = {"width": 16, "classes": 5}
 HOSTED = ("width", "stride")
 INPUT = Image(3, 16, 12)
+INNER = (BasicBlock, MBConv, AbsolutePosition)
+"""Blocks that stand for all of them inside other blocks and topologies."""
 
 
 def library() -> list[type[Spec]]:
@@ -111,9 +121,13 @@ def network(spec: Spec, width: int = 32, stride: int = 2, stem: int = 16) -> Net
     if isinstance(spec, Stem):
         stage = Stage(width=width, stride=stride, block=MBConv(expand=2.0))
         return Network(stem=spec, stages=(stage,), head=head)
-    if isinstance(spec, Head):
+    if isinstance(spec, (Head, Topology)):
         stage = Stage(width=width, stride=stride, block=MBConv(expand=2.0))
-        return Network(stem=ConvStem(width=stem), stages=(stage,), head=spec)
+        levels = (StreamTransition(widths=(8, 16)),) if takes(spec) is Pyramid else ()
+        if isinstance(spec, Head):
+            return Network(stem=ConvStem(width=stem), stages=(stage, *levels), head=spec)
+        cascade = CascadeClassifier(classes=5, block=MBConv(expand=2.0), features=16)
+        return Network(stem=ConvStem(width=stem), stages=(stage, *levels, spec), head=cascade)
     if isinstance(spec, Downsample):
         stage = Stage(width=width, stride=stride, downsample=spec, block=MBConv(expand=2.0))
     elif isinstance(spec, Gate):
@@ -131,9 +145,30 @@ def network(spec: Spec, width: int = 32, stride: int = 2, stem: int = 16) -> Net
     return Network(stem=ConvStem(width=stem), stages=(stage,), head=head)
 
 
+def takes(spec: Spec) -> Any:
+    """The feature type that `spec` is fed, as the signature of its `output` has it."""
+    return typing.get_type_hints(type(spec).output)["x"]
+
+
 def hosted() -> list[type[Spec]]:
     """The blocks that have a place in a network of stages."""
     return [cls for cls in library() if not issubclass(cls, Upsample)]
+
+
+def architecture(cls: type[Spec], x: Feature = INPUT) -> Architecture:
+    """The small network around a block with its defaults."""
+    return Architecture(x, network(plain(cls)))
+
+
+def own_parts(cls: type[Spec], x: Feature) -> list[Part]:
+    """The parts that a block stands in, of every variant that fits `x`, each once."""
+    parts = (part for found in architectures(cls, x) for part in found.parts if holds(part.spec, cls))
+    return list(dict.fromkeys(Part("", part.spec, part.input) for part in parts))
+
+
+def holds(value: Any, cls: type[Spec]) -> bool:
+    """Whether a block of a class stands anywhere in `value`."""
+    return isinstance(value, cls) or any(holds(child, cls) for child in children(value))
 
 
 def architectures(cls: type[Spec], x: Feature = INPUT) -> list[Architecture]:

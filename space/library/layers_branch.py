@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class Concatenated(nn.Module):
 
 def fork_of(layer: Layer | Fork) -> Fork:
     """The convolutions of a layer: itself, or those side by side."""
-    return cast(Fork, layer if isinstance(layer[0], tuple) else (layer,))
+    return layer if isinstance(layer[0], tuple) else (layer,)
 
 
 def channels_of(layer: Pool | Layer | Fork, before: int) -> int:
@@ -87,7 +87,7 @@ def make_layer(
         return nn.MaxPool2d(3, stride, padding=int(padded))
     if layer == "average":
         return nn.AvgPool2d(3, stride, padding=int(padded), count_include_pad=False)
-    fork = fork_of(cast(Layer | Fork, layer))
+    fork = fork_of(layer)
     convs = tuple(BranchConv(before, channels, (h, w), stride, padded, activation) for channels, h, w in fork)
     return convs[0] if len(convs) == 1 else Concatenated(convs)
 

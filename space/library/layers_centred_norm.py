@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from archfront.space.library.layers import make_norm
 from torch import Tensor, nn
+
+from archfront.space.library.layers import make_norm
 
 
 class CentredUnitNorm2d(nn.Module):

@@ -52,7 +52,7 @@ class Partition(nn.Module):
 
 def in_heads(groups: Tensor, heads: int) -> Tensor:
     """(B, L, C) to (B, heads, L, C / heads)."""
-    return groups.unflatten(2, (heads, -1)).transpose(1, 2)
+    return groups.reshape(*groups.shape[:2], heads, -1).transpose(1, 2)
 
 
 def out_of_heads(mixed: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def biformer(width: int, depths: tuple[int, int, int, int], classes: int) -> Net
     paper=BiLevelRouting.paper,
     params=13_142_760,
     gmacs=2.22,
-    source="authors' code: 13.1 M parameters, 2.2 G; catalogue, counted on it: 13.14 M, 2.22 G",
+    source="authors' repository: 13.1 M parameters, 2.2 G; counted on their code: 13.14 M, 2.22 G",
 )
 def biformer_tiny(classes: int) -> Network:
     """BiFormer-T."""
@@ -58,7 +58,7 @@ def biformer_tiny(classes: int) -> Network:
     paper=BiLevelRouting.paper,
     params=25_536_232,
     gmacs=4.46,
-    source="authors' code: 26 M parameters, 4.5 G; catalogue, counted on it: 25.54 M, 4.46 G",
+    source="authors' repository: 25.5 M parameters, 4.5 G; counted on their code: 25.54 M, 4.46 G",
 )
 def biformer_small(classes: int) -> Network:
     """BiFormer-S."""
@@ -70,7 +70,7 @@ def biformer_small(classes: int) -> Network:
     paper=BiLevelRouting.paper,
     params=56_804_968,
     gmacs=9.76,
-    source="authors' code: 57 M parameters, 9.8 G; catalogue, counted on it: 56.8 M, 9.76 G",
+    source="authors' repository: 56.8 M parameters, 9.8 G; counted on their code: 56.8 M, 9.76 G",
 )
 def biformer_base(classes: int) -> Network:
     """BiFormer-B."""
@@ -82,7 +82,7 @@ def biformer_base(classes: int) -> Network:
     paper=BiLevelRouting.paper,
     params=28_372_552,
     gmacs=4.6,
-    source="authors' code: 28.4 M parameters, 4.6 G",
+    source="authors' repository: 28.4 M parameters, 4.6 G",
 )
 def biformer_swin_layout(classes: int) -> Network:
     """BiFormer with the widths, depths, stem and downsampling of Swin-T, to compare the mixers alone."""

@@ -45,7 +45,7 @@ def cvt(
     paper=PAPER,
     params=19_997_480,
     gmacs=4.57,
-    source="paper: 20.0 M parameters, 4.5 G; catalogue, counted on the authors' code: 19.997 M, 4.57 G",
+    source="paper: 20 M parameters, 4.5 G; counted on the authors' code: 19.997 M, 4.57 G",
 )
 def cvt_13(classes: int) -> Network:
     """CvT-13."""
@@ -57,7 +57,7 @@ def cvt_13(classes: int) -> Network:
     paper=PAPER,
     params=31_622_696,
     gmacs=7.18,
-    source="paper: 31.5 M parameters, 7.1 G; catalogue, counted on the authors' code: 31.62 M, 7.18 G",
+    source="paper: 32 M parameters, 7.1 G; counted on the authors' code: 31.62 M, 7.18 G",
 )
 def cvt_21(classes: int) -> Network:
     """CvT-21."""

@@ -46,7 +46,7 @@ def glnet(width: int, classes: int) -> Network:
     paper=GLMix.paper,
     params=27_001_593,
     gmacs=4.48,
-    source="authors' code: 27 M parameters, 4.5 G; catalogue, counted on it: 27.0 M, 4.48 G",
+    source="authors' repository: 27 M parameters, 4.5 G; counted on their code: 27.0 M, 4.48 G",
 )
 def glnet_4g(classes: int) -> Network:
     """GLNet-4G."""
@@ -58,7 +58,7 @@ def glnet_4g(classes: int) -> Network:
     paper=GLMix.paper,
     params=60_010_617,
     gmacs=9.59,
-    source="authors' code: 60 M parameters, 9.7 G; catalogue, counted on it: 60.01 M, 9.59 G",
+    source="authors' repository: 60 M parameters, 9.7 G; counted on their code: 60.01 M, 9.59 G",
 )
 def glnet_9g(classes: int) -> Network:
     """GLNet-9G."""
@@ -70,7 +70,7 @@ def glnet_9g(classes: int) -> Network:
     paper=GLMix.paper,
     params=30_296_786,
     gmacs=4.35,
-    source="authors' code: 30 M parameters, 4.4 G; catalogue, counted on it: 30.3 M, 4.35 G",
+    source="authors' repository: 30 M parameters, 4.4 G; counted on their code: 30.3 M, 4.35 G",
 )
 def glnet_swin_layout(classes: int) -> Network:
     """GLMix in the widths, depths, stem and downsampling of Swin-T, with attention in the last stage."""

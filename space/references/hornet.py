@@ -41,7 +41,7 @@ def hornet(width: int, classes: int, spectral: bool = False) -> Network:
     paper=RecursiveGatedConv.paper,
     params=22_409_512,
     gmacs=3.97,
-    source="authors' code: 22 M parameters, 4.0 G; catalogue, counted on it: 22.41 M, 3.97 G",
+    source="authors' repository: 22 M parameters, 4.0 G; counted on their code: 22.41 M, 3.97 G",
 )
 def hornet_tiny(classes: int) -> Network:
     """HorNet-T with depthwise 7x7 convolutions."""
@@ -53,7 +53,7 @@ def hornet_tiny(classes: int) -> Network:
     paper=RecursiveGatedConv.paper,
     params=22_991_848,
     gmacs=3.89,
-    source="authors' code: 23 M parameters, 3.9 G; catalogue, counted on it: 22.992 M, 3.89 G",
+    source="authors' repository: 23 M parameters, 3.9 G; counted on their code: 22.992 M, 3.89 G",
 )
 def hornet_tiny_spectral(classes: int) -> Network:
     """HorNet-T with global-local filters in the last two stages."""
@@ -65,7 +65,7 @@ def hornet_tiny_spectral(classes: int) -> Network:
     paper=RecursiveGatedConv.paper,
     params=49_528_264,
     gmacs=8.81,
-    source="authors' code: 50 M parameters, 8.8 G; catalogue, counted on it: 49.528 M, 8.81 G",
+    source="authors' repository: 50 M parameters, 8.8 G; counted on their code: 49.528 M, 8.81 G",
 )
 def hornet_small(classes: int) -> Network:
     """HorNet-S with depthwise 7x7 convolutions."""

@@ -22,8 +22,7 @@ def maxvit(stem: Stem, widths: tuple[int, ...], depths: tuple[int, ...], block: 
     return Network(
         stem=stem,
         stages=tuple(
-            Stage(width=width, depth=depth, stride=2, block=block)
-            for width, depth in zip(widths, depths, strict=True)
+            Stage(width=width, depth=depth, stride=2, block=block) for width, depth in zip(widths, depths, strict=True)
         ),
         head=head,
     )
@@ -38,7 +37,7 @@ def maxvit(stem: Stem, widths: tuple[int, ...], depths: tuple[int, ...], block: 
 )
 def maxvit_t(classes: int) -> Network:
     """MaxViT-T."""
-    window, grid = (PartitionAttention(partition=kind, extent=7, head_dim=32) for kind in ("window", "grid"))  # type: ignore[arg-type]
+    window, grid = (PartitionAttention(partition=kind, extent=7, head_dim=32) for kind in ("window", "grid"))
     return maxvit(
         DoubleConvStem(width=64, hidden=64, strides=(2, 1), last_norm="none"),
         (64, 128, 256, 512),
@@ -62,8 +61,7 @@ def maxvit_rmlp_pico(classes: int) -> Network:
         expand_of="input", activation="silu", gate=SqueezeExcite(ratio=1 / 16, activation="silu"), bias=False
     )
     window, grid = (
-        PartitionAttention(partition=kind, extent=8, head_dim=32, position="mlp")  # type: ignore[arg-type]
-        for kind in ("window", "grid")
+        PartitionAttention(partition=kind, extent=8, head_dim=32, position="mlp") for kind in ("window", "grid")
     )
     return maxvit(
         DoubleConvStem(width=32, hidden=24, strides=(2, 1), activation="silu", last_norm="none", bias=False),

@@ -5,6 +5,7 @@ They are no chains, since the enlarged input is added at the end: `SuperResoluti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -65,17 +66,14 @@ class SuperResolution(Composite):
     @property
     def scale(self) -> int:
         """Extent of the result over extent of the image."""
-        scale = 1
-        for upsample in self.enlarge:
-            scale *= upsample.stride
-        return scale
+        return math.prod(upsample.stride for upsample in self.enlarge)
 
     def parts(self, x: Feature) -> list[Part]:
         parts = [Part("stem", self.stem, image(self, x))]
-        features = y = self.stem.output(x)
+        features = y = image(self, self.stem.output(x))
         for i, stage in enumerate(self.trunk):
             parts.append(Part(f"trunk[{i}]", stage, y))
-            y = stage.output(y)  # type: ignore[assignment]
+            y = image(stage, stage.output(y))
         parts.append(Part("fuse", self.fuse, y))
         if self.fuse.output(y) != features:
             raise ShapeError(f"must yield what the stem yields, {features}, but yields {self.fuse.output(y)}", "fuse")

@@ -34,7 +34,7 @@ def parcnetv2(widths: tuple[int, int, int, int], depths: tuple[int, int, int, in
     paper=OversizedConv.paper,
     params=7_427_720,
     gmacs=1.55,
-    source="authors' code: 7.4 M parameters, 1.6 G; catalogue, counted on it: 7.428 M, 1.55 G",
+    source="counted on the authors' code: 7.428 M parameters, 1.55 G",
 )
 def parcnetv2_extra_tiny(classes: int) -> Network:
     """ParCNetV2-XT."""
@@ -46,7 +46,7 @@ def parcnetv2_extra_tiny(classes: int) -> Network:
     paper=OversizedConv.paper,
     params=24_935_144,
     gmacs=4.27,
-    source="authors' code: 25 M parameters, 4.3 G; catalogue, counted on it: 24.935 M, 4.27 G",
+    source="counted on the authors' code: 24.935 M parameters, 4.27 G",
 )
 def parcnetv2_tiny(classes: int) -> Network:
     """ParCNetV2-T."""
@@ -58,7 +58,7 @@ def parcnetv2_tiny(classes: int) -> Network:
     paper=OversizedConv.paper,
     params=39_436_520,
     gmacs=7.78,
-    source="authors' code: 39 M parameters, 7.8 G; catalogue, counted on it: 39.437 M, 7.78 G",
+    source="counted on the authors' code: 39.437 M parameters, 7.78 G",
 )
 def parcnetv2_small(classes: int) -> Network:
     """ParCNetV2-S."""

@@ -36,7 +36,7 @@ def raftmlp(widths: tuple[int, int, int, int], classes: int) -> Network:
     paper=RaftMLP.paper,
     params=9_868_768,
     gmacs=2.1,
-    source="paper: 9.9 M parameters, 2.1 G; catalogue, counted on the authors' configuration: 9.87 M",
+    source="paper: 9.9 M parameters, 2.1 G; counted on the authors' configuration: 9.87 M",
 )
 def raftmlp_small(classes: int) -> Network:
     """RaftMLP-S."""
@@ -48,7 +48,7 @@ def raftmlp_small(classes: int) -> Network:
     paper=RaftMLP.paper,
     params=36_184_672,
     gmacs=6.5,
-    source="paper: 36.2 M parameters, 6.5 G; catalogue, counted on the authors' configuration: 36.19 M",
+    source="paper: 36.2 M parameters, 6.5 G",
 )
 def raftmlp_large(classes: int) -> Network:
     """RaftMLP-L."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import Tensor, nn
+
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.layers import DropPath, make_activation
 from archfront.space.library.operator.condconv import CondConv, MixedConv2d, Routing
 from archfront.space.spec import Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class CondInvertedResidual(nn.Module):
@@ -50,7 +51,7 @@ class CondInvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.routing(x)
-        y = self.act1(self.norm1(self.expand(x, weights)))
+        y: Tensor = self.act1(self.norm1(self.expand(x, weights)))
         if self.depthwise_routing is not None:
             weights = self.depthwise_routing(y)
         y = self.gate(self.act2(self.norm2(self.depthwise(y, weights))))

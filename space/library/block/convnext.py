@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import Activation, Norm, image, kept, scaled
 from archfront.space.library.gate.global_response import GlobalResponse
 from archfront.space.library.layers import DropPath, LayerScale, make_activation, make_norm
 from archfront.space.library.mixer.large_kernel import LargeKernel
 from archfront.space.spec import Block, Factor, Gate, Mixer, Paper, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class ConvNeXtBlock(nn.Module):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import Tensor, nn
+
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.common import image, kept, resampled, scaled
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.library.layers import ConvNormAct, DropPath, Shortcut, make_activation
 from archfront.space.spec import Gate, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class GatedBottleneckBlock(nn.Module):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import Activation, image, kept, scaled
 from archfront.space.library.layers import ConvNormAct, DropPath
 from archfront.space.library.operator.ghost import GhostConv, GhostModule
 from archfront.space.spec import Factor, Gate, Odd, Paper, Positive, Probability, StridedBlock
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class SeparableShortcut(nn.Sequential):
@@ -50,8 +51,9 @@ class GhostBottleneckBlock(nn.Module):
         self.shortcut = SeparableShortcut(in_channels, out_channels, kernel, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.project(self.gate(self.reduce(self.expand(x))))
-        return self.shortcut(x) + self.drop_path(y)
+        branch = self.project(self.gate(self.reduce(self.expand(x))))
+        y: Tensor = self.shortcut(x) + self.drop_path(branch)
+        return y
 
 
 class GhostBottleneck(StridedBlock):

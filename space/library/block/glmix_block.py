@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.block.uniformer import UniFormerBlock
 from archfront.space.library.channel_mixer.feed_forward import FeedForward
 from archfront.space.library.common import Norm, image, kept
 from archfront.space.library.mixer.glmix import GLMix
 from archfront.space.spec import Block, ChannelMixer, Factor, Odd, Paper, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class GlobalLocalBlock(UniFormerBlock):

@@ -21,9 +21,7 @@ Branches = Annotated[
 class InceptionBlock(nn.Module):
     """Branches side by side, concatenated, and a 1x1 convolution where another width is wanted."""
 
-    def __init__(
-        self, branches: nn.Module, branches_width: int, out_channels: int, activation: str = "relu"
-    ) -> None:
+    def __init__(self, branches: nn.Module, branches_width: int, out_channels: int, activation: str = "relu") -> None:
         super().__init__()
         self.branches = branches
         fits = branches_width == out_channels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class AttentiveExpansion(nn.Module):
             first = first + other
         return first
 
-    def attend(self, qk: Tensor, value: Tensor, partition: nn.Module) -> Tensor:
+    def attend(self, qk: Tensor, value: Tensor, partition: Any) -> Tensor:
         """softmax(Q K^T / sqrt(d)) V in the groups of one partition."""
         queries, keys = (in_heads(part, self.heads) for part in partition.split(qk).chunk(2, 2))
         values = in_heads(partition.split(value), self.heads)

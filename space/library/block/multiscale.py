@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import Activation, head_count, image, scaled
+from archfront.space.library.downsample.grid_class_token import TokenGrid, on_grid
 from archfront.space.library.layers import DropPath, LayerNorm2d, make_activation
-from archfront.space.library.mixer.pooling_attention import PooledSelfAttention, PoolingAttention
+from archfront.space.library.mixer.pooling_attention import PoolingAttention
 from archfront.space.spec import Factor, Paper, Probability, StridedBlock
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class MultiscaleTransformerBlock(nn.Module):
-    """Pooled attention beside a max-pooled shortcut, then a perceptron; one of the two changes the width."""
+    """Pooled attention beside a max-pooled shortcut, then a perceptron; one of the two changes the width.
+
+    With `grid` the map is a row of a class token, which is not pooled, and h x w positions.
+    """
 
     def __init__(
         self,
@@ -25,8 +30,10 @@ class MultiscaleTransformerBlock(nn.Module):
         stride: int = 1,
         activation: str = "gelu",
         drop_path: float = 0.0,
+        grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
+        self.grid = grid
         self.widens = in_channels != out_channels
         self.early = attention_channels == out_channels
         self.norm1 = LayerNorm2d(in_channels)
@@ -42,7 +49,7 @@ class MultiscaleTransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
-        x = self.pool(self.widen(normed) if self.widens and self.early else x)
+        x = on_grid(self.pool, self.widen(normed) if self.widens and self.early else x, self.grid)
         x = x + self.drop_path(self.attention(normed))
         normed = self.norm2(x)
         x = self.widen(normed) if self.widens and not self.early else x
@@ -56,7 +63,7 @@ class MultiscaleBlock(StridedBlock):
     The attention is that of PoolingAttention, its queries pooled with the stride of the block; the shortcut is a max
     pooling of an odd kernel around the stride. Where the width changes, S is a linear map of n1, elsewhere S n1 is x.
     `widen="mlp"` moves the change of width into the perceptron (y = S n2 + ...), as the first MViT has it in the last
-    block of a stage.
+    block of a stage. Behind GridClassToken the stride is that of the grid, and the class token passes the poolings by.
 
     Args:
         attention: how keys, values and queries are pooled, and its heads, which divide the width.
@@ -78,29 +85,21 @@ class MultiscaleBlock(StridedBlock):
     drop_path: Probability = 0.0
 
     def output(self, x: Feature) -> Feature:
-        y = image(self, x).at(self.width, self.stride)
-        head_count(self._attention_width(x), self.attention.heads, self.attention.head_dim)
-        return y
+        head_count(self._attention_width(image(self, x)), self.attention.heads, self.attention.head_dim)
+        return x.strided(self.width, self.stride) if isinstance(x, TokenGrid) else x.at(self.width, self.stride)
 
     def build(self, x: Feature) -> nn.Module:
-        height, width = image(self, x).size
-        channels, inner, options = self.output(x).channels, self._attention_width(x), self.attention
-        attention = PooledSelfAttention(
-            x.channels,
-            inner,
-            head_count(inner, options.heads, options.head_dim),
-            (height, width),
-            self.stride,
-            options.kv_stride,
-            options.kernel,
-            options.pool,
-            options.pool_query,
-            options.residual_pooling,
-            options.relative_positions,
-        )
-        hidden = scaled(inner, self.expand)
+        channels, inner = self.output(x).channels, self._attention_width(x)
         return MultiscaleTransformerBlock(
-            x.channels, attention, inner, hidden, channels, self.stride, self.activation, self.drop_path
+            x.channels,
+            self.attention.strided(x, inner, self.stride),
+            inner,
+            scaled(inner, self.expand),
+            channels,
+            self.stride,
+            self.activation,
+            self.drop_path,
+            x.grid if isinstance(x, TokenGrid) else None,
         )
 
     def _attention_width(self, x: Feature) -> int:

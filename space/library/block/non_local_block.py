@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import kept
 from archfront.space.library.layers import DropPath
 from archfront.space.library.mixer.non_local import NonLocal
 from archfront.space.spec import Block, Mixer, Paper, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class ResidualMixerBlock(nn.Module):
@@ -25,7 +26,8 @@ class ResidualMixerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.norm(self.mixer(x).flatten(2)).reshape(x.shape)
-        return x + self.drop_path(branch)
+        y: Tensor = x + self.drop_path(branch)
+        return y
 
 
 class NonLocalBlock(Block):

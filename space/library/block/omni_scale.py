@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import image, kept, resampled, scaled
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
@@ -11,7 +13,6 @@ from archfront.space.library.layers import ConvNormAct, DropPath, Shortcut
 from archfront.space.library.operator.lite import LiteConv
 from archfront.space.spec import Factor, Gate, Operator, Paper, Positive, Probability, StridedBlock
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class NormedConv(nn.Sequential):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import image
 from archfront.space.library.layers import make_activation, make_norm
-from archfront.space.spec import Odd, Paper, Positive, Probability, StridedBlock
+from archfront.space.spec import Odd, Paper, Probability, StridedBlock
 from archfront.space.types import Feature
-from torch import nn
 
 
 def make_pool(kind: str, kernel: int, stride: int) -> nn.Module:

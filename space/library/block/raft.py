@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.channel_mixer.feed_forward import FeedForward
 from archfront.space.library.common import Activation, Norm, image, kept
 from archfront.space.library.layers import DropPath, make_norm
 from archfront.space.library.mixer.raft_token_mixing import RaftTokenMixing, resized
 from archfront.space.spec import Block, ChannelMixer, Factor, Paper, Positive, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class RaftBlock(nn.Module):

@@ -48,7 +48,7 @@ class Hierarchy(nn.Module):
         self.pool = nn.AvgPool2d(3, stride, padding=1) if entry and scale > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        chunks = x.split(self.width, 1)
+        chunks = torch.split(x, self.width, 1)
         outputs: list[Tensor] = []
         for chunk, branch in zip(chunks, self.branches, strict=False):
             alone = self.entry or not outputs

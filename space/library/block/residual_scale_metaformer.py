@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import Tensor, nn
+
 from archfront.space.library.channel_mixer.bifurcate_gate import BifurcateGate
 from archfront.space.library.common import image, kept
 from archfront.space.library.layers import DropPath, LayerScale
@@ -11,7 +13,6 @@ from archfront.space.library.layers_centred_norm import make_unit_norm
 from archfront.space.library.mixer.oversized_conv import OversizedConv
 from archfront.space.spec import Block, ChannelMixer, Factor, Mixer, Paper, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class ResidualScaleMetaFormerBlock(nn.Module):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.library.block.basic import BasicBlock, ResidualBlock
 from archfront.space.library.common import image, kept, resampled
 from archfront.space.library.operator.conv import Conv
 from archfront.space.library.operator.selective_kernel import SelectiveKernel
 from archfront.space.spec import Operator, Paper
 from archfront.space.types import Feature
-from torch import nn
 
 
 class SelfNormalisedResidualBlock(ResidualBlock):
@@ -29,7 +30,7 @@ class SelfNormalisedResidualBlock(ResidualBlock):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(in_channels, out_channels, conv1, conv2, stride, activation, gate, pool_shortcut, drop_path)
-        self.norm1 = nn.Identity()
+        self.norm1 = nn.Identity()  # type: ignore[assignment]
         self.act1 = nn.Identity()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.library.block.bottleneck import Bottleneck, BottleneckBlock
 from archfront.space.library.common import scaled
 from archfront.space.library.operator.selective_kernel import SelectiveKernel
 from archfront.space.spec import Factor, Operator, Paper
 from archfront.space.types import Feature
-from torch import nn
 
 
 class SelfNormalisedBottleneckBlock(BottleneckBlock):
@@ -27,10 +28,8 @@ class SelfNormalisedBottleneckBlock(BottleneckBlock):
         pool_shortcut: bool = False,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(
-            in_channels, out_channels, hidden, conv, stride, activation, gate, pool_shortcut, drop_path
-        )
-        self.norm = nn.Identity()
+        super().__init__(in_channels, out_channels, hidden, conv, stride, activation, gate, pool_shortcut, drop_path)
+        self.norm = nn.Identity()  # type: ignore[assignment]
         self.act1 = nn.Identity()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.library.common import image, kept, scaled
 from archfront.space.library.gate.global_response import GlobalResponseNormalization
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
@@ -12,7 +14,6 @@ from archfront.space.library.layers import DropPath, LayerScale
 from archfront.space.library.mixer.dilated_reparam import DilatedReparam, DilatedReparamConv, depthwise, folded
 from archfront.space.spec import Block, Factor, Gate, Paper, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class UniRepLKBlock(nn.Module):
@@ -65,6 +66,7 @@ class UniRepLKBlock(nn.Module):
         weight, bias = folded(self.project, self.norm2)
         if isinstance(self.response, GlobalResponseNormalization):
             other.response.load_state_dict({"scale": self.response.scale})
+            assert self.response.shift is not None
             bias = bias + weight.flatten(1) @ self.response.shift
         if isinstance(self.scale, LayerScale):
             weight, bias = weight * self.scale.scale[:, None, None, None], bias * self.scale.scale

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.library.common import image, scaled
 from archfront.space.spec import ChannelMixer, Factor, Paper, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class QuickGELU(nn.Module):

@@ -65,7 +65,9 @@ class ConvSpaceToDepth(Downsample):
         share = self.stride**2
         if y.channels % share:
             near = [n * share for n in (y.channels // share, y.channels // share + 1) if n]
-            raise ShapeError(f"stride {self.stride} needs a multiple of {share} channels, got {y.channels}; use {listed(near)}")
+            raise ShapeError(
+                f"stride {self.stride} needs a multiple of {share} channels, got {y.channels}; use {listed(near)}"
+            )
         if x.channels % self.groups or y.channels // share % self.groups:
             raise ShapeError(f"{self.groups} groups must divide {x.channels} and {y.channels // share} channels; use 1")
         return y

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor, nn
+
 from archfront.space.library.common import image
 from archfront.space.library.downsample.class_token import ClassToken
 from archfront.space.spec import Paper
@@ -30,14 +33,28 @@ class TokenGrid(Feature):
             return super().at(width, stride)
         return TokenGrid(width or self.channels, self.size, self.grid)
 
+    def strided(self, width: int | None, stride: int) -> TokenGrid:
+        """The type after an operator on the grid alone: sizes of the grid ceil(n / stride), the token kept."""
+        height, across = (-(-n // stride) for n in self.grid)
+        return TokenGrid(width or self.channels, (1, 1 + height * across), (height, across))
+
     def __str__(self) -> str:
         return f"{self.channels}x(1+{self.grid[0]}x{self.grid[1]})"
+
+
+def on_grid(module: nn.Module, x: Tensor, grid: tuple[int, int] | None) -> Tensor:
+    """`module` applied to the grid of a row (N, C, 1, 1 + h w), its class token put aside; to x itself without a grid."""
+    if grid is None:
+        whole: Tensor = module(x)
+        return whole
+    y = module(x[:, :, 0, 1:].reshape(*x.shape[:2], *grid)).flatten(2)
+    return torch.cat((x[:, :, 0, :1], y), 2)[:, :, None]
 
 
 class GridClassToken(ClassToken):
     """(C, H, W) to (width, 1, 1 + h w) as ClassToken has it, for blocks that convolve the h x w positions of the row.
 
-    ConvProjectionAttention does, and leaves the token aside.
+    ConvProjectionAttention and MultiscaleBlock do, and leave the token aside.
 
     Args:
         downsample: makes the map whose positions become tokens, at this spec's width and stride.

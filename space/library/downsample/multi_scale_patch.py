@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.library.common import image
 from archfront.space.library.mixer.raft_token_mixing import RaftTokenMixing
 from archfront.space.library.stem.multi_scale_patch import MultiScalePatches
 from archfront.space.spec import Downsample, Paper, Positive
 from archfront.space.types import Feature
-from torch import nn
 
 
 class MultiScalePatchDownsample(Downsample):

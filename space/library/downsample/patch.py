@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.library.common import image
 from archfront.space.library.layers import make_norm
 from archfront.space.spec import Downsample, Odd, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class PatchConv(nn.Module):
@@ -37,7 +38,8 @@ class PatchConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.before(x)
         if self.tiles and self.stride > 1:
-            down, right = -x.shape[2] % self.stride, -x.shape[3] % self.stride
+            # remainders of positive numbers: exported graphs round towards zero
+            right, down = ((self.stride - n % self.stride) % self.stride for n in (x.shape[3], x.shape[2]))
             x = F.pad(x, (0, right, 0, down))
         y: Tensor = self.after(self.conv(x))
         return y

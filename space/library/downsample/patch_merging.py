@@ -25,7 +25,9 @@ class PatchMerge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride > 1:
-            x = F.pad(x, (0, -x.shape[3] % self.stride, 0, -x.shape[2] % self.stride))
+            # remainders of positive numbers: exported graphs round towards zero
+            right, down = ((self.stride - n % self.stride) % self.stride for n in (x.shape[3], x.shape[2]))
+            x = F.pad(x, (0, right, 0, down))
         y: Tensor = self.project(self.norm(self.unshuffle(x)))
         return y
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.library.common import image
 from archfront.space.library.layers_centred_norm import CentredUnitNorm2d
 from archfront.space.library.mixer.oversized_conv import OversizedConv
 from archfront.space.spec import Downsample, Odd, Paper
 from archfront.space.types import Feature
-from torch import nn
 
 
 class UnitNormConv(nn.Sequential):

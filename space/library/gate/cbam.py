@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import scaled
 from archfront.space.spec import Factor, Gate, Odd, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class ChannelAttention(nn.Module):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.spec import Gate, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class GlobalResponseNormalization(nn.Module):
@@ -21,7 +22,7 @@ class GlobalResponseNormalization(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         one_each = (-1, *[1] * (x.ndim - 2))
-        energy = torch.linalg.vector_norm(x, dim=tuple(range(2, x.ndim)), keepdim=True)
+        energy: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(2, x.ndim)), keepdim=True)
         response = energy / (energy.mean(1, keepdim=True) + self.eps)
         y = x + self.scale.reshape(one_each) * (x * response)
         return y if self.shift is None else y + self.shift.reshape(one_each)

@@ -24,7 +24,8 @@ class NormedSqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.expand(self.act(self.reduce(self.norm(x).mean((2, 3))))).sigmoid()
-        return x * weights[:, :, None, None]
+        y: Tensor = x * weights[:, :, None, None]
+        return y
 
 
 class NormedSqueezeExcite(Gate):

@@ -19,7 +19,8 @@ class PixelGate(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.conv(x).sigmoid()
+        y: Tensor = x * self.conv(x).sigmoid()
+        return y
 
 
 class PixelAttention(Gate):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import scaled
 from archfront.space.library.gate.squeeze_excite import SqueezeExcitation
 from archfront.space.spec import Factor, Gate, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class SpatialExcitation(nn.Module):
@@ -55,7 +56,8 @@ class ConcurrentExcitation(nn.Module):
         self.project = nn.Conv1d(2 * channels, channels, 1) if merge == "concat" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        by_channel, by_position = self.channel(x), self.spatial(x)
+        by_channel: Tensor = self.channel(x)
+        by_position: Tensor = self.spatial(x)
         if self.merge == "max":
             return torch.maximum(by_channel, by_position)
         if self.merge == "sum":

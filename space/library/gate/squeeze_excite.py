@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import Activation
 from archfront.space.library.layers import make_activation
 from archfront.space.spec import Factor, Gate, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class SqueezeExcitation(nn.Module):
@@ -49,10 +50,10 @@ class SqueezeExcitation(nn.Module):
 class SqueezeExcite(Gate):
     """x * gate(W2 act(W1 z + b1) + b2), z the mean of every channel over all positions, W1: C -> R, W2: R -> C.
 
-    R is `ratio * C` to the nearest multiple of `divisor`, at least one; with a divisor above 1
-    the next multiple where that loses more than a tenth. In an inverted residual the gate sees the expanded width: a quarter of the block's input, as in
-    EfficientNet, is `ratio=0.25 / expand`. Where the gate stands is up to the block: `GatedBottleneck` offers all places
-    of the paper. Takes any number of dimensions.
+    R is `ratio * C` to the nearest multiple of `divisor`, at least one; with a divisor above 1 the next multiple where
+    that loses more than a tenth. In an inverted residual the gate sees the expanded width: a quarter of the block's
+    input, as in EfficientNet, is `ratio=0.25 / expand`. Where the gate stands is up to the block: `GatedBottleneck`
+    offers all places of the paper. Takes any number of dimensions.
 
     Args:
         ratio: inner width over width; 1/16 in the paper. None takes a single layer C -> C, with `gate="hardsigmoid"` the

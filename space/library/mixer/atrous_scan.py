@@ -29,7 +29,9 @@ class AtrousGrid(nn.Module):
     def split(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, step^2, C, L)."""
         step = self.step
-        x = F.pad(x, (0, -x.shape[3] % step, 0, -x.shape[2] % step))
+        # remainders of positive numbers: exported graphs round towards zero
+        right, down = ((step - n % step) % step for n in (x.shape[3], x.shape[2]))
+        x = F.pad(x, (0, right, 0, down))
         grids = [x[:, :, i::step, j::step] for j in range(step) for i in range(step)]
         by_offset = zip(grids, self.by_columns(), strict=True)
         return torch.stack([(g.transpose(2, 3) if turned else g).flatten(2) for g, turned in by_offset], 1)
@@ -37,13 +39,14 @@ class AtrousGrid(nn.Module):
     def merge(self, sequences: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, step^2, C, L) to (N, C, *size), the inverse of `split`."""
         step = self.step
-        rows, columns = -(-size[0] // step), -(-size[1] // step)
+        rows, columns = ((n + step - 1) // step for n in size)
         by_offset = zip(sequences.unbind(1), self.by_columns(), strict=True)
         grids = [
-            s.unflatten(2, (columns, rows)).transpose(2, 3) if turned else s.unflatten(2, (rows, columns))
+            s.reshape(*s.shape[:2], columns, rows).transpose(2, 3) if turned else s.reshape(*s.shape[:2], rows, columns)
             for s, turned in by_offset
         ]
-        x = torch.stack(grids, -1).unflatten(4, (step, step))  # N, C, rows, columns, column offset, row offset
+        # N, C, rows, columns, column offset, row offset
+        x = torch.stack(grids, -1).reshape(*grids[0].shape, step, step)
         x = x.permute(0, 1, 2, 5, 3, 4).flatten(4, 5).flatten(2, 3)
         return x[:, :, : size[0], : size[1]]
 

@@ -6,11 +6,12 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import divisors, head_count, image, listed
 from archfront.space.spec import Mixer, Odd, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class BiLevelRoutingAttention(nn.Module):
@@ -36,9 +37,7 @@ class BiLevelRoutingAttention(nn.Module):
         self.chosen = chosen
         self.scale = scale
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.local = (
-            nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels) if kernel else None
-        )
+        self.local = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels) if kernel else None
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,11 +66,10 @@ class BiLevelRoutingAttention(nn.Module):
 
     def gathered(self, tokens: Tensor, routes: Tensor) -> Tensor:
         """What each region attends to: (N, S, heads, L, d) to (N S, heads, chosen L, d)."""
-        images, regions = tokens.shape[:2]
-        first = regions * torch.arange(images, device=tokens.device)
+        first = tokens.shape[1] * torch.arange(tokens.shape[0], device=tokens.device)
         rows = (routes + first[:, None, None]).flatten()
         picked = tokens.flatten(0, 1).index_select(0, rows)
-        return picked.unflatten(0, (images * regions, self.chosen)).transpose(1, 2).flatten(2, 3)
+        return picked.reshape(-1, self.chosen, *tokens.shape[2:]).transpose(1, 2).flatten(2, 3)
 
     def merge(self, mixed: Tensor, qkv: Tensor) -> Tensor:
         """The inverse of `split` for one map: (N S, heads, L, C / heads) to (N, C, H, W)."""

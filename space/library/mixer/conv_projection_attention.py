@@ -6,11 +6,12 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.library.common import head_count, image
 from archfront.space.library.downsample.grid_class_token import GridClassToken, TokenGrid
 from archfront.space.spec import Mixer, Odd, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class EveryNth(nn.Module):
@@ -80,7 +81,7 @@ class ConvProjectedSelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         token = None if self.grid is None else x[:, :, 0, :1]
-        positions = x if self.grid is None else x[:, :, 0, 1:].unflatten(2, self.grid)
+        positions = x if self.grid is None else x[:, :, 0, 1:].reshape(*x.shape[:2], *self.grid)
         query, key, value = (
             project(positions, token).unflatten(1, (self.heads, -1)).transpose(2, 3)
             for project in (self.query, self.key, self.value)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.library.common import image
 from archfront.space.spec import Mixer, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 DILATED_BRANCHES: dict[int, tuple[tuple[int, int], ...]] = {
     5: ((3, 1), (3, 2)),
@@ -70,6 +71,7 @@ class DilatedReparamConv(nn.Module):
         kernel = self.conv.kernel_size[0]
         weight, bias = folded(self.conv, self.norm)
         for conv, norm in zip(self.convs.values(), self.norms.values(), strict=True):
+            assert isinstance(conv, nn.Conv2d)
             small, shift = folded(conv, norm)
             weight, bias = weight + spread(small, conv.dilation[0], kernel), bias + shift
         merged = depthwise(self.conv.in_channels, kernel, bias=True).to(weight)

@@ -6,10 +6,11 @@ import math
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.library.common import head_count, image
 from archfront.space.spec import Factor, Mixer, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def key_offsets(size: tuple[int, int]) -> Tensor:
@@ -66,7 +67,8 @@ class GatedPositionalSelfAttention(nn.Module):
         content = (query.transpose(2, 3) @ key * query.shape[2] ** -0.5).softmax(-1)
         place = self.position(self.offsets).permute(2, 0, 1).softmax(-1)
         gate = self.gate.sigmoid()[:, None, None]
-        return (1 - gate) * content + gate * place
+        weights: Tensor = (1 - gate) * content + gate * place
+        return weights
 
 
 class GatedPositionalAttention(Mixer):

@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import head_count, image
 from archfront.space.spec import Mixer, Odd, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class SlotSelfAttention(nn.Module):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.library.common import image
 from archfront.space.library.operator.involution import Involution, Involution2d, group_count
 from archfront.space.spec import Mixer, Odd, Paper, Positive
 from archfront.space.types import Feature
-from torch import nn
 
 
 class InvolutionMixer(Mixer):

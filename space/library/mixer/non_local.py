@@ -6,11 +6,12 @@ import math
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import scaled
 from archfront.space.spec import Factor, Mixer, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def tile_maximum(dimensions: int, extent: int) -> nn.Module:
@@ -56,11 +57,11 @@ class NonLocalSum(nn.Module):
     def weighted(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """The sum over j of f(query_i, key_j) value_j / norm: queries (N, D, L), keys and values (N, D, M)."""
         if self.pairwise in ("gaussian", "embedded_gaussian"):
-            turned = (t.transpose(1, 2)[:, None] for t in (query, key, value))
-            return F.scaled_dot_product_attention(*turned, scale=self.scale)[:, 0].transpose(1, 2)
+            query, key, value = (t.transpose(1, 2)[:, None] for t in (query, key, value))
+            return F.scaled_dot_product_attention(query, key, value, scale=self.scale)[:, 0].transpose(1, 2)
         share = self.scale / value.shape[2]
         if self.pairwise == "concatenation":
-            pairs = (self.query_score(query).transpose(1, 2) + self.key_score(key)).relu()
+            pairs: Tensor = (self.query_score(query).transpose(1, 2) + self.key_score(key)).relu()
             return value @ (share * pairs).transpose(1, 2)
         if self.values_first:
             return (value @ key.transpose(1, 2)) @ (share * query)
@@ -102,9 +103,11 @@ class NonLocal(Mixer):
     scale: bool = False
 
     def output(self, x: Feature) -> Feature:
-        pooled = x.size[-2:] if isinstance(x, Feature) else ()
-        if not 1 <= len(pooled) or len(x.size) > 3:
-            raise ShapeError(f"{type(self).__name__} takes channels x one, two or three sizes, got {x}")
+        if not isinstance(x, Feature) or not 1 <= len(x.size) <= 3:
+            raise ShapeError(
+                f"{type(self).__name__} takes channels x height x width, got {x}; sequences and volumes fit too"
+            )
+        pooled = x.size[-2:]
         if min(pooled) < self.subsample:
             raise ShapeError(f"subsample {self.subsample} exceeds {min(pooled)} positions; use at most {min(pooled)}")
         return x

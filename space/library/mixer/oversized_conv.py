@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.library.common import image, scaled
 from archfront.space.spec import Factor, Mixer, Odd, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def kernel_length(extent: str, size: int) -> int:
@@ -25,9 +26,7 @@ class OversizedDepthwise(nn.Module):
     With `interpolate` the kernels are resampled for maps of another size, else their outer taps are cut or unused.
     """
 
-    def __init__(
-        self, channels: int, size: tuple[int, int], extent: str = "2map-1", interpolate: bool = False
-    ) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], extent: str = "2map-1", interpolate: bool = False) -> None:
         super().__init__()
         self.extent = extent
         self.interpolate = interpolate

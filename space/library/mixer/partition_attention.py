@@ -47,7 +47,7 @@ class OffsetMLP(nn.Module):
         self.register_buffer("offsets", relative_positions(extent), persistent=False)
 
     def forward(self) -> Tensor:
-        bias = self.project(self.expand(self.coordinates).relu())
+        bias: Tensor = self.project(self.expand(self.coordinates).relu())
         return bias.T[:, self.offsets][None]
 
 
@@ -76,7 +76,7 @@ class PartitionSelfAttention(nn.Module):
 
     fused_outputs: ClassVar[dict[str, int]] = {"qkv": 3}
 
-    def __init__(self, channels: int, heads: int, partition: nn.Module, position: nn.Module) -> None:
+    def __init__(self, channels: int, heads: int, partition: Partition, position: nn.Module) -> None:
         super().__init__()
         self.heads = heads
         self.partition = partition

@@ -6,11 +6,13 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.library.common import head_count, image
+from archfront.space.library.downsample.grid_class_token import TokenGrid, on_grid
 from archfront.space.library.layers import LayerNorm2d
 from archfront.space.spec import Mixer, Odd, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def ratio_offsets(queries: int, keys: int) -> Tensor:
@@ -24,10 +26,16 @@ def ratio_offsets(queries: int, keys: int) -> Tensor:
 
 
 class PooledHeads(nn.Module):
-    """The maps of all heads (N, heads, d, H, W) pooled; "conv" is a depthwise convolution that the heads share, and LN."""
+    """The maps of all heads (N, heads, d, H, W) pooled; "conv" is a depthwise convolution that the heads share, and LN.
 
-    def __init__(self, head_dim: int, stride: int = 1, kernel: int = 3, pool: str = "conv") -> None:
+    With `grid` the maps are rows of a class token, which is not pooled, and h x w positions.
+    """
+
+    def __init__(
+        self, head_dim: int, stride: int = 1, kernel: int = 3, pool: str = "conv", grid: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
+        self.grid = grid
         self.norm: nn.Module = nn.Identity()
         if pool == "conv":
             self.pool: nn.Module = nn.Conv2d(
@@ -40,14 +48,15 @@ class PooledHeads(nn.Module):
             self.pool = nn.AvgPool2d(kernel, stride, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled: Tensor = self.norm(self.pool(x.flatten(0, 1)))
-        return pooled.unflatten(0, x.shape[:2])
+        pooled: Tensor = self.norm(on_grid(self.pool, x.flatten(0, 1), self.grid))
+        return pooled.reshape(*x.shape[:2], *pooled.shape[1:])
 
 
 class PooledSelfAttention(nn.Module):
     """Self-attention of a map (N, in_channels, *size) with pooled queries, keys and values.
 
     The result has as many positions as the pooled queries. `pool_query=False` leaves queries that have stride 1 alone.
+    With `class_token` the map is a row of a token and `size` positions (N, in_channels, 1, 1 + h w), and so is the result.
     """
 
     fused_outputs: ClassVar[dict[str, int]] = {"qkv": 3}
@@ -68,16 +77,19 @@ class PooledSelfAttention(nn.Module):
         pool_query: bool = True,
         residual: bool = True,
         positions: bool = True,
+        class_token: bool = False,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.residual = residual
+        self.class_token = class_token
+        grid = size if class_token else None
         head_dim = out_channels // heads
         self.qkv = nn.Conv2d(in_channels, 3 * out_channels, 1)
         pools_query = pool_query or query_stride > 1
-        self.pool_query = PooledHeads(head_dim, query_stride, kernel, pool) if pools_query else nn.Identity()
-        self.pool_key = PooledHeads(head_dim, key_stride, kernel, pool)
-        self.pool_value = PooledHeads(head_dim, key_stride, kernel, pool)
+        self.pool_query = PooledHeads(head_dim, query_stride, kernel, pool, grid) if pools_query else nn.Identity()
+        self.pool_key = PooledHeads(head_dim, key_stride, kernel, pool, grid)
+        self.pool_value = PooledHeads(head_dim, key_stride, kernel, pool, grid)
         self.project = nn.Conv2d(out_channels, out_channels, 1)
         self.row_bias: nn.Parameter | None = None
         self.column_bias: nn.Parameter | None = None
@@ -92,7 +104,8 @@ class PooledSelfAttention(nn.Module):
         query, key, value = self.qkv(x).unflatten(1, (3, self.heads, -1)).unbind(1)
         query, key, value = self.pool_query(query), self.pool_key(key), self.pool_value(value)
         bias = None if self.row_bias is None else self.bias(query)
-        mixed = F.scaled_dot_product_attention(*(t.flatten(3).transpose(2, 3) for t in (query, key, value)), bias)
+        queries, keys, values = (t.flatten(3).transpose(2, 3) for t in (query, key, value))
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
         y = mixed.transpose(2, 3).reshape(query.shape)
         if self.residual:
             y = y + query
@@ -102,9 +115,12 @@ class PooledSelfAttention(nn.Module):
     def bias(self, query: Tensor) -> Tensor:
         """q_i . r(i, j) for each pair, r the sum of a vector for the rows between i and j and one for the columns."""
         assert self.row_bias is not None and self.column_bias is not None
+        if self.class_token:
+            query = query[:, :, :, 0, 1:].reshape(*query.shape[:3], self.rows.shape[0], self.columns.shape[0])
         down = torch.einsum("nhdyx,dyk->nhyxk", query, self.row_bias[:, 0, self.rows])
         right = torch.einsum("nhdyx,dxk->nhyxk", query, self.column_bias[:, 0, self.columns])
-        return (down[..., :, None] + right[..., None, :]).flatten(4).flatten(2, 3)
+        bias = (down[..., :, None] + right[..., None, :]).flatten(4).flatten(2, 3)
+        return F.pad(bias, (1, 0, 1, 0)) if self.class_token else bias
 
 
 def offset_table(head_dim: int, extent: int) -> nn.Parameter:
@@ -118,7 +134,8 @@ class PoolingAttention(Mixer):
     Q, K and V are linear with bias. P is a depthwise convolution without bias that all heads share, followed by layer
     norm over the d channels of a head, or a plain pooling; P_q has stride 1 here. B_ij = q_i . (r_dy + r_dx) with a
     learnt vector for each offset between rows and between columns, r, so that with B the module fits one map size. The
-    cost of the two products falls with the square of `kv_stride`.
+    cost of the two products falls with the square of `kv_stride`. Behind GridClassToken the class token is not pooled and
+    has no B.
 
     Args:
         kv_stride: distance of the pooled keys and values; halved from stage to stage it keeps their number.
@@ -156,17 +173,23 @@ class PoolingAttention(Mixer):
         return x
 
     def build(self, x: Feature) -> nn.Module:
-        height, width = self.output(x).size
+        self.output(x)
+        return self.strided(x, x.channels, 1)
+
+    def strided(self, x: Feature, channels: int, stride: int) -> PooledSelfAttention:
+        """The module for input type `x` with a result of `channels` and queries pooled with `stride`."""
+        height, width = x.grid if isinstance(x, TokenGrid) else x.size
         return PooledSelfAttention(
             x.channels,
-            x.channels,
-            head_count(x.channels, self.heads, self.head_dim),
+            channels,
+            head_count(channels, self.heads, self.head_dim),
             (height, width),
-            1,
+            stride,
             self.kv_stride,
             self.kernel,
             self.pool,
             self.pool_query,
             self.residual_pooling,
             self.relative_positions,
+            isinstance(x, TokenGrid),
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import Activation, divisors, image, listed, scaled
 from archfront.space.library.layers import make_activation
 from archfront.space.spec import Factor, Mixer, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -25,9 +26,7 @@ class RaftPerceptron(nn.Module):
     vectors share the weights.
     """
 
-    def __init__(
-        self, length: int, rafts: int, hidden: int, vertical: bool = True, activation: str = "gelu"
-    ) -> None:
+    def __init__(self, length: int, rafts: int, hidden: int, vertical: bool = True, activation: str = "gelu") -> None:
         super().__init__()
         self.rafts = rafts
         self.vertical = vertical
@@ -37,7 +36,8 @@ class RaftPerceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         columns = x if self.vertical else x.transpose(2, 3)
-        vectors = columns.unflatten(1, (self.rafts, -1)).permute(0, 2, 4, 1, 3)
+        runs = columns.reshape(x.shape[0], self.rafts, -1, *columns.shape[2:])
+        vectors = runs.permute(0, 2, 4, 1, 3)
         mixed = self.project(self.act(self.expand(vectors.flatten(3)))).reshape(vectors.shape)
         y: Tensor = mixed.permute(0, 3, 1, 4, 2).flatten(1, 2)
         return y if self.vertical else y.transpose(2, 3)

@@ -6,12 +6,13 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import image, listed
 from archfront.space.library.layers import LayerNorm2d
 from archfront.space.spec import Factor, Mixer, Odd, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class GlobalLocalFilter(nn.Module):
@@ -37,11 +38,12 @@ class GlobalLocalFilter(nn.Module):
     def filtered(self, x: Tensor) -> Tensor:
         """x with its spectrum times the weights, whose second dimension holds the real and the imaginary part."""
         spectrum = torch.fft.rfft2(x, norm="ortho")
-        weight = self.weight
+        weight: Tensor = self.weight
         if weight.shape[2:] != spectrum.shape[2:]:
             weight = F.interpolate(weight, spectrum.shape[2:], mode="bilinear", align_corners=True)
         scaled = spectrum * torch.complex(weight[:, 0], weight[:, 1])
-        return torch.fft.irfft2(scaled, s=x.shape[2:], norm="ortho")
+        y: Tensor = torch.fft.irfft2(scaled, s=x.shape[2:], norm="ortho")
+        return y
 
 
 class Rises(nn.ModuleList):

@@ -46,7 +46,7 @@ class RelativeBiasSelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         heads = self.qkv(x).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
         query, key, value = heads.unbind(1)
-        table = self.table
+        table: Tensor = self.table
         if self.resized is not None:
             table = F.interpolate(table, size=self.resized, mode="bilinear", align_corners=False)
         bias = table.flatten(1)[:, self.offsets][None]

@@ -84,9 +84,9 @@ class BottleneckAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.qkv(x).unflatten(1, (3, self.heads, -1)).unbind(1)
         bias = None if self.logits is None else self.logits(query * self.scale)
-        flat = (part.flatten(3).transpose(2, 3) for part in (query, key, value))
-        mixed = F.scaled_dot_product_attention(*flat, attn_mask=bias)
-        y: Tensor = self.pool(mixed.transpose(2, 3).flatten(1, 2).unflatten(2, x.shape[2:]))
+        query, key, value = (part.flatten(3).transpose(2, 3) for part in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        y: Tensor = self.pool(mixed.transpose(2, 3).reshape(x.shape[0], -1, *x.shape[2:]))
         return y
 
 

@@ -6,11 +6,12 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import divisors, image, listed
 from archfront.space.spec import Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class Routing(nn.Module):
@@ -42,7 +43,7 @@ class MixedConv2d(nn.Module):
         )
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        kernels = weights @ torch.stack([expert.weight.flatten() for expert in self.experts])
+        kernels = weights @ torch.stack([weight.flatten() for weight in self.experts.parameters()])
         # torch.export knows no number of groups that depends on the batch
         if self.kernel == 1 or torch.compiler.is_exporting():
             return self.multiplied(x, kernels)
@@ -59,9 +60,10 @@ class MixedConv2d(nn.Module):
             patches = x[:, :, :: self.stride, :: self.stride].flatten(2)
         else:
             patches = F.unfold(x, self.kernel, padding=self.kernel // 2, stride=self.stride)
-        patches = patches.unflatten(1, (self.groups, -1))
-        kernels = kernels.reshape(x.shape[0], self.groups, -1, patches.shape[2])
-        return (kernels @ patches).reshape(x.shape[0], -1, rows, columns)
+        inputs = patches.shape[1] // self.groups
+        patches = patches.reshape(-1, self.groups, inputs, rows * columns)
+        y = kernels.reshape(-1, self.groups, kernels.shape[1] // inputs // self.groups, inputs) @ patches
+        return y.reshape(-1, y.shape[1] * y.shape[2], rows, columns)
 
 
 class ConditionalConv(nn.Module):
@@ -128,6 +130,4 @@ class CondConv(Operator):
             return nn.Conv2d(
                 x.channels, width, self.kernel, self.stride, self.kernel // 2, groups=self.groups, bias=False
             )
-        return ConditionalConv(
-            x.channels, width, self.kernel, self.experts, self.stride, self.groups, self.routing
-        )
+        return ConditionalConv(x.channels, width, self.kernel, self.experts, self.stride, self.groups, self.routing)

@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import divisors, image, listed
 from archfront.space.spec import Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class DeformableConv2d(nn.Module):
@@ -39,17 +40,17 @@ class DeformableConv2d(nn.Module):
         padding = dilation * (kernel // 2)
         predicted = (3 if modulated else 2) * kernel**2 * offset_groups
         self.offset = nn.Conv2d(in_channels, predicted, kernel, stride, padding, dilation)
-        nn.init.zeros_(self.offset.weight)
-        nn.init.zeros_(self.offset.bias)
+        for parameter in self.offset.parameters():
+            nn.init.zeros_(parameter)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        taps = self.kernel**2 * self.offset_groups
-        predicted = self.offset(x)
-        sampled = self.sampled(x, predicted[:, : 2 * taps].unflatten(1, (self.offset_groups, -1, 2)))
-        if predicted.shape[1] > 2 * taps:
-            weights = predicted[:, 2 * taps :].sigmoid()
-            sampled = sampled * weights.unflatten(1, (self.offset_groups, 1, -1))
+        predicted: Tensor = self.offset(x)
+        taps, size = self.kernel**2, predicted.shape[2:]
+        moved = 2 * taps * self.offset_groups
+        sampled = self.sampled(x, predicted[:, :moved].reshape(-1, self.offset_groups, taps, 2, *size))
+        if predicted.shape[1] > moved:
+            sampled = sampled * predicted[:, moved:].sigmoid().reshape(-1, self.offset_groups, 1, taps, *size)
         patches = sampled.flatten(1, 3)  # channel by channel, the taps of each side by side, like the kernel
         return F.conv2d(patches, self.conv.weight.flatten(1)[:, :, None, None], groups=self.conv.groups)
 
@@ -60,19 +61,19 @@ class DeformableConv2d(nn.Module):
         """
         height, width = x.shape[2:]
         rows, columns = offsets.shape[4:]
-        # grid_sample wants (x, y) with -1 and 1 for the centres of the first and last pixel
+        share = x.shape[1] // self.offset_groups
         down = offsets[:, :, :, 0] + self.positions(rows, 0, x)
         right = offsets[:, :, :, 1] + self.positions(columns, 1, x)
-        grid = torch.stack((scaled_to_unit(right, width), scaled_to_unit(down, height)), -1)
+        # grid_sample wants (right, down), with -1 and 1 for the outer edges of the first and last pixel
+        grid = torch.stack(((2 * right + 1) / width - 1, (2 * down + 1) / height - 1), -1)
         maps = F.grid_sample(
-            x.unflatten(1, (self.offset_groups, -1)).flatten(0, 1),
+            x.reshape(-1, share, height, width),
             grid.flatten(0, 1).flatten(1, 2),
             mode="bilinear",
             padding_mode="zeros",
-            align_corners=True,
+            align_corners=False,
         )
-        maps = maps.unflatten(2, (-1, rows))
-        return maps.unflatten(0, (-1, self.offset_groups))
+        return maps.reshape(-1, self.offset_groups, share, self.kernel**2, rows, columns)
 
     def positions(self, count: int, axis: int, x: Tensor) -> Tensor:
         """Where the taps are before they move, along one axis: (taps, count, 1) for rows, (taps, 1, count) for columns."""
@@ -83,6 +84,58 @@ class DeformableConv2d(nn.Module):
         return (found[:, :, None] if axis == 0 else found[:, None, :]).to(x.dtype)
 
 
-def scaled_to_unit(position: Tensor, size: int) -> Tensor:
-    """From pixels to [-1, 1]; a map of one pixel is doubled in effect, so that its neighbours are outside."""
-    return position * (2 / max(size - 1, 1)) - 1
+class DeformConv(Operator):
+    """y(p) = sum_k W_k m_k(p) x(s p + p_k + d_k(p)): taps k of the kernel, moved by d and weighted by m, without bias.
+
+    d and m come from a convolution of x with the same kernel, stride and dilation, which starts at zero: d = 0, m = 1/2
+    (sigmoid), so that the layer starts as half of `Conv` (not modulated, as `Conv`). x is bilinear between pixels and
+    zero outside the map. The authors train that convolution at a tenth of the learning rate.
+
+    Args:
+        kernel: extent of the kernel.
+        modulated: weigh the taps (version 2); otherwise only move them (version 1).
+        groups: groups of the convolution; divides both widths.
+        offset_groups: groups of channels whose taps move together; divides the input width.
+        dilation: distance between neighbouring taps at first.
+
+    Zhu et al., 2019, Deformable ConvNets v2: More Deformable, Better Results; version 1 by Dai et al., 2017, Deformable
+    Convolutional Networks.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        title="Deformable ConvNets v2: More Deformable, Better Results",
+        authors="Xizhou Zhu, Han Hu, Stephen Lin, Jifeng Dai",
+        year=2019,
+        key="deform_conv_v2",
+    )
+
+    kernel: Odd = 3
+    modulated: bool = True
+    groups: Positive = 1
+    offset_groups: Positive = 1
+    dilation: Positive = 1
+
+    def output(self, x: Feature) -> Feature:
+        y = image(self, x).at(self.width, self.stride)
+        if x.channels % self.groups or y.channels % self.groups:
+            fits = [n for n in divisors(x.channels) if y.channels % n == 0]
+            raise ShapeError(
+                f"{self.groups} groups do not divide the widths {x.channels} and {y.channels}; use {listed(fits)}"
+            )
+        if x.channels % self.offset_groups:
+            raise ShapeError(
+                f"{self.offset_groups} offset groups do not divide {x.channels} channels; use {listed(divisors(x.channels))}"
+            )
+        return y
+
+    def build(self, x: Feature) -> nn.Module:
+        return DeformableConv2d(
+            x.channels,
+            self.output(x).channels,
+            self.kernel,
+            self.stride,
+            self.groups,
+            self.offset_groups,
+            self.dilation,
+            self.modulated,
+        )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.library.common import image
 from archfront.space.library.layers import ConvNormAct
 from archfront.space.spec import Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class GhostModule(nn.Module):

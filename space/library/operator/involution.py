@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import divisors, image, listed
 from archfront.space.spec import Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class Involution2d(nn.Module):
@@ -38,8 +39,9 @@ class Involution2d(nn.Module):
         Adds one shifted map after the other, so that memory does not grow with the kernel.
         """
         rows, columns = weights.shape[2:]
-        taps = weights.unflatten(1, (self.groups, 1, self.kernel**2)).unbind(3)
-        values = F.pad(x, (self.kernel // 2,) * 4).unflatten(1, (self.groups, -1))
+        taps = weights.reshape(-1, self.groups, 1, self.kernel**2, rows, columns).unbind(3)
+        padded = F.pad(x, (self.kernel // 2,) * 4)
+        values = padded.reshape(-1, self.groups, padded.shape[1] // self.groups, *padded.shape[2:])
         y = torch.zeros_like(values[..., :rows, :columns])
         for tap, weight in enumerate(taps):
             top, left = divmod(tap, self.kernel)

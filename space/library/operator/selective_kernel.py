@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import Activation, divisors, image, listed, scaled
 from archfront.space.library.layers import make_activation
 from archfront.space.spec import Factor, Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class KernelBranch(nn.Sequential):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from archfront.space.errors import ShapeError
@@ -45,7 +46,8 @@ class SplitAttentionConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         splits = self.act(self.norm(self.conv(x))).unflatten(1, (self.radix, -1))
-        return (self.weights(splits) * splits).sum(1)
+        y: Tensor = (self.weights(splits) * splits).sum(1)
+        return y
 
     def weights(self, splits: Tensor) -> Tensor:
         """The weight of every channel of every split: (N, radix, C, H, W) to (N, radix, C, 1, 1)."""
@@ -53,7 +55,7 @@ class SplitAttentionConv(nn.Module):
         hidden = self.hidden_act(self.hidden_norm(self.reduce(means)))
         scores = self.expand(hidden).reshape(-1, self.cardinality, self.radix, splits.shape[2] // self.cardinality)
         weights = scores.transpose(1, 2).reshape(-1, self.radix, splits.shape[2], 1, 1)
-        return weights.softmax(1) if self.radix > 1 else weights.sigmoid()
+        return torch.softmax(weights, 1) if self.radix > 1 else torch.sigmoid(weights)
 
 
 class SplitAttention(Operator):

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.library.common import image
 from archfront.space.library.layers import ConvNormAct
 from archfront.space.library.operator.involution import Involution, Involution2d, group_count
 from archfront.space.spec import Odd, Paper, Positive, Stem
 from archfront.space.types import Feature
-from torch import nn
 
 
 class RedNetStem(nn.Sequential):
     """3x3 convolution with stride 2, involution, 3x3 convolution, each with BN and ReLU, then 3x3 max-pooling."""
 
     def __init__(
-        self, in_channels: int, hidden: int, out_channels: int, reduced: int, groups: int, kernel: int = 3, pool: bool = True
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        reduced: int,
+        groups: int,
+        kernel: int = 3,
+        pool: bool = True,
     ) -> None:
         super().__init__()
         self.conv1 = ConvNormAct(in_channels, hidden, 3, 2, activation="relu")

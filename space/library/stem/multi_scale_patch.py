@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.library.common import image
 from archfront.space.library.mixer.raft_token_mixing import RaftTokenMixing, resized
 from archfront.space.spec import Paper, Positive, Stem
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class MultiScalePatches(nn.Module):
@@ -22,15 +23,16 @@ class MultiScalePatches(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, scales: tuple[int, ...] = (1, 2)) -> None:
         super().__init__()
         self.stride = stride
+        self.scales = scales
         self.convs = nn.ModuleList(
-            nn.Conv2d(in_channels, out_channels, scale * stride, stride, bias=i == 0)
-            for i, scale in enumerate(scales)
+            nn.Conv2d(in_channels, out_channels, scale * stride, stride, bias=i == 0) for i, scale in enumerate(scales)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         x = resized(x, (height + -height % self.stride, width + -width % self.stride))
-        first, *others = (conv(self.padded(x, conv.kernel_size[0])) for conv in self.convs)
+        patches = zip(self.convs, self.scales, strict=True)
+        first, *others = (conv(self.padded(x, scale * self.stride)) for conv, scale in patches)
         y: Tensor = sum(others, first)
         return y
 

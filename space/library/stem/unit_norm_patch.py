@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import image
 from archfront.space.library.layers_centred_norm import CentredUnitNorm2d
 from archfront.space.library.mixer.oversized_conv import OversizedConv
 from archfront.space.spec import NonNegative, Paper, Positive, Stem
 from archfront.space.types import Feature
-from torch import nn
 
 
 class UnitNormPatches(nn.Sequential):

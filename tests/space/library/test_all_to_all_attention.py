@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from archfront.space.errors import ShapeError
 from archfront.space.library.block.bottleneck import Bottleneck
+from archfront.space.library.mixer.all_to_all import AllToAllMixer
 from archfront.space.library.operator.all_to_all_attention import (
     AbsoluteLogits,
     AllToAllAttention,
@@ -90,3 +91,10 @@ def test_there_is_no_projection_behind_the_heads() -> None:
 def test_heads_must_divide_the_inner_width_of_the_bottleneck() -> None:
     with pytest.raises(ShapeError, match="operator: 3 heads do not divide 16 channels; use 1, 2, 4, 8 or 16"):
         Bottleneck(operator=AllToAllAttention(heads=3)).output(Feature(64, (8, 8)))
+
+
+def test_as_a_mixer_it_is_the_operator_at_its_own_width() -> None:
+    operator, mixer = AllToAllAttention(heads=2).build(X).eval(), AllToAllMixer(heads=2).build(X).eval()
+    mixer.load_state_dict(operator.state_dict())
+    (x,) = X.example(2)
+    assert torch.equal(mixer(x), operator(x))

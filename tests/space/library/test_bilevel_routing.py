@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.errors import ShapeError
 from archfront.space.library.mixer.bilevel_routing import BiLevelRouting
 from archfront.space.library.mixer.locally_enhanced_attention import LocallyEnhancedAttention
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def prepared(spec: BiLevelRouting, size: tuple[int, int], channels: int = 8) -> tuple[nn.Module, Tensor]:

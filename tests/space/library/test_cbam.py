@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.gate.cbam import CBAM
 from archfront.space.types import Feature
-from torch import Tensor
 
 
 def channel_factor(gate: torch.nn.Module, x: Tensor) -> Tensor:
@@ -58,5 +59,5 @@ def test_cbam_can_summarise_by_mean_or_maximum_alone(pools: str) -> None:
 
 
 def test_cbam_without_any_factor_is_refused() -> None:
-    with pytest.raises(ShapeError, match="use ratio=0.0625, kernel=7 or both"):
+    with pytest.raises(ShapeError, match="has no factor; use ratio"):
         CBAM(ratio=None, kernel=None).output(Feature(8, (4, 4)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.library.block.cond_mbconv import CondMBConv
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.library.operator.condconv import CondConv
 from archfront.space.library.operator.conv import Conv
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 X = Feature(16, (9, 7))
 

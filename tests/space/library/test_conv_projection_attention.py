@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.architecture import Architecture
 from archfront.space.library.channel_mixer.quick_feed_forward import QuickFeedForward
@@ -12,15 +14,14 @@ from archfront.space.library.downsample.grid_class_token import GridClassToken, 
 from archfront.space.library.mixer.conv_projection_attention import ConvProjectionAttention
 from archfront.space.references import references
 from archfront.space.types import Feature, Image
-from torch import Tensor, nn
 
 
 def attended(module: nn.Module, tokens: tuple[Tensor, Tensor, Tensor], scale: float) -> Tensor:
     """The attention of the module on queries, keys and values in front of their linear maps, (N, C, L) each."""
     heads = []
     for projection, t in zip((module.query, module.key, module.value), tokens, strict=True):
-        y = torch.einsum("oc,ncl->nol", projection.linear.weight[:, :, 0], t)
-        heads.append((y if projection.linear.bias is None else y + projection.linear.bias[:, None]).unflatten(1, (module.heads, -1)))
+        y = torch.einsum("oc,ncl->nol", projection.linear.weight[:, :, 0], t) + projection.linear.bias[:, None]
+        heads.append(y.unflatten(1, (module.heads, -1)))
     query, key, value = heads
     weights = (scale * torch.einsum("nhdl,nhdm->nhlm", query, key)).softmax(-1)
     mixed = torch.einsum("nhlm,nhdm->nhdl", weights, value).flatten(1, 2)

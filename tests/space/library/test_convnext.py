@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from archfront.space.library.block.convnext import ConvNeXt
 from archfront.space.library.gate.global_response import GlobalResponse
 from archfront.space.library.mixer.large_kernel import LargeKernel
 from archfront.space.types import Feature
-from torch import nn
 
 
 def randomised(module: nn.Module) -> nn.Module:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.block.gated_bottleneck import GatedBottleneck
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.references.resnet import residual_network
 from archfront.space.types import Feature, Image
-from torch import Tensor, nn
 
 X = Feature(16, (9, 7))
 PLACES = ("standard", "pre", "post", "identity", "mid")
@@ -100,7 +101,9 @@ def test_a_single_layer_makes_the_weights_where_there_is_no_ratio() -> None:
     torch.testing.assert_close(gate(x), x * ((scores + 3) / 6).clamp(0, 1)[:, :, None, None])
 
 
-@pytest.mark.parametrize(("channels", "divisor", "hidden"), [(72, 8, 24), (120, 8, 32), (16, 8, 8), (240, 8, 64), (10, 1, 3)])
+@pytest.mark.parametrize(
+    ("channels", "divisor", "hidden"), [(72, 8, 24), (120, 8, 32), (16, 8, 8), (240, 8, 64), (10, 1, 3)]
+)
 def test_the_inner_width_is_rounded_as_in_mobilenetv3(channels: int, divisor: int, hidden: int) -> None:
     gate = SqueezeExcite(ratio=0.25, divisor=divisor).build(Feature(channels, (2, 2)))
     assert gate.reduce.out_features == hidden

@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.space.library.mixer.gated_positional_attention import GatedPositionalAttention, key_offsets
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def built(heads: int, size: tuple[int, int], locality: float = 1.0, gate: float = 1.0, channels: int = 36) -> nn.Module:

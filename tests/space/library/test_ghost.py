@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.block.ghost_bottleneck import GhostBottleneck
@@ -12,7 +14,6 @@ from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.library.operator.conv import Conv
 from archfront.space.library.operator.ghost import GhostConv
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 X = Feature(16, (9, 7))
 
@@ -34,8 +35,12 @@ def normalised(x: Tensor, norm: nn.Module) -> Tensor:
     return (x - norm.running_mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
 
 
-@pytest.mark.parametrize(("ratio", "width", "kernel", "stride"), [(2, 24, 1, 1), (2, 25, 3, 2), (3, 20, 1, 1), (4, 9, 3, 1)])
-def test_ghosts_are_cheap_functions_of_single_intrinsic_channels(ratio: int, width: int, kernel: int, stride: int) -> None:
+@pytest.mark.parametrize(
+    ("ratio", "width", "kernel", "stride"), [(2, 24, 1, 1), (2, 25, 3, 2), (3, 20, 1, 1), (4, 9, 3, 1)]
+)
+def test_ghosts_are_cheap_functions_of_single_intrinsic_channels(
+    ratio: int, width: int, kernel: int, stride: int
+) -> None:
     module, x = prepared(GhostConv(width=width, stride=stride, kernel=kernel, ratio=ratio, cheap_kernel=5))
     m = -(-width // ratio)
     conv = F.conv2d(x, module.primary.conv.weight, stride=stride, padding=kernel // 2)
@@ -83,7 +88,9 @@ def test_a_ghost_bottleneck_follows_its_sub_layers() -> None:
     gate = SqueezeExcite(ratio=0.25, gate="hardsigmoid", divisor=4)
     module, x = prepared(GhostBottleneck(width=24, stride=2, kernel=5, gate=gate))
     hidden = module.expand(x)
-    reduced = normalised(F.conv2d(hidden, module.reduce.conv.weight, stride=2, padding=2, groups=48), module.reduce.norm)
+    reduced = normalised(
+        F.conv2d(hidden, module.reduce.conv.weight, stride=2, padding=2, groups=48), module.reduce.norm
+    )
     branch = module.project(module.gate(reduced))
     assert branch.min() < 0  # linear at the end
     around = module.shortcut

@@ -7,18 +7,21 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.errors import ShapeError
 from archfront.space.library.block.glmix_block import GLMixBlock
 from archfront.space.library.channel_mixer.enhanced_feed_forward import EnhancedFeedForward
 from archfront.space.library.mixer.glmix import GLMix
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def multi_head(module: nn.Module, x: Tensor) -> Tensor:
     """Self-attention of (N, L, C) by plain products."""
-    query, key, value = (F.linear(x, w, b) for w, b in zip(module.qkv.weight.chunk(3), module.qkv.bias.chunk(3), strict=True))
+    query, key, value = (
+        F.linear(x, w, b) for w, b in zip(module.qkv.weight.chunk(3), module.qkv.bias.chunk(3), strict=True)
+    )
     heads = []
     for q, k, v in zip(*(t.chunk(module.heads, -1) for t in (query, key, value)), strict=True):
         heads.append((q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1) @ v)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.errors import ShapeError
 from archfront.space.library.mixer.involution import InvolutionMixer
 from archfront.space.library.operator.involution import Involution
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def built(spec: Involution | InvolutionMixer, x: Feature) -> tuple[nn.Module, Tensor]:

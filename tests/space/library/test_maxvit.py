@@ -25,7 +25,7 @@ def prepared(spec: Any, x: Feature) -> tuple[nn.Module, Tensor]:
 
 def attended(module: nn.Module, x: Tensor, groups: list[list[tuple[int, int]]], cell: tuple[int, int]) -> Tensor:
     """Attention by loops: `groups` list the positions that see each other, `cell` the distance that one offset means."""
-    n, channels, height, width = x.shape
+    n, channels = x.shape[:2]
     weight, bias = module.qkv.weight.flatten(1), module.qkv.bias
     qkv = torch.einsum("oc,nchw->nohw", weight, x) + bias[:, None, None]
     dim = channels // module.heads
@@ -114,7 +114,11 @@ def test_a_window_and_then_a_grid_reach_the_whole_map_and_either_alone_does_not(
     local = PreNormMBConv(gate=None, kernel=1)
     assert reached(MaxViT(convolution=local, mixers=(window, grid))) == 1.0
     assert reached(MaxViT(convolution=local, mixers=(grid, window))) == 1.0
-    assert reached(MaxViT(convolution=local, mixers=(window,))) == reached(MaxViT(convolution=local, mixers=(grid,))) == 0.25
+    assert (
+        reached(MaxViT(convolution=local, mixers=(window,)))
+        == reached(MaxViT(convolution=local, mixers=(grid,)))
+        == 0.25
+    )
 
 
 def test_the_position_bias_of_the_perceptron_does_not_depend_on_the_extent() -> None:

@@ -120,7 +120,9 @@ def test_a_share_above_one_is_refused() -> None:
         NextTransformer(mix_ratio=1.5)
 
 
-@pytest.mark.parametrize(("value", "expected"), [(144, 160), (142, 128), (143, 160), (20, 32), (35, 32), (36, 64), (384, 384)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(144, 160), (142, 128), (143, 160), (20, 32), (35, 32), (36, 64), (384, 384)]
+)
 def test_widths_are_rounded_to_multiples_and_lose_at_most_a_tenth(value: int, expected: int) -> None:
     assert make_divisible(value, 32) == expected
 

@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import count, part_cost
 from archfront.space.errors import ShapeError
 from archfront.space.library.block.non_local_block import NonLocalBlock
 from archfront.space.library.mixer.non_local import NonLocal, NonLocalSum
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 PAIRWISE = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
 

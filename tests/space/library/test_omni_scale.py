@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.block.omni_scale import OmniScale
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.library.operator.lite import LiteConv
 from archfront.space.types import Feature
-from torch import nn
 
 GATE = SqueezeExcite(ratio=0.5)
 

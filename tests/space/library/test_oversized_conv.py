@@ -7,13 +7,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from archfront.space.library.block.residual_scale_metaformer import ResidualScaleMetaFormer
 from archfront.space.library.channel_mixer.bifurcate_gate import BifurcateGate
 from archfront.space.library.layers_centred_norm import CentredUnitNorm2d
 from archfront.space.library.mixer.identity import IdentityMixer
 from archfront.space.library.mixer.oversized_conv import OversizedConv, OversizedDepthwise, kernel_length
 from archfront.space.types import Feature
-from torch import Tensor
 
 
 def toeplitz(taps: Tensor, size: int) -> Tensor:
@@ -74,7 +75,11 @@ def test_the_linear_half_multiplies_the_convolved_activated_half(gate: str) -> N
     *values, context = module.project_in(x).split(4, 1)
     context = F.gelu(context)
     factor = module.wide(context) + module.near(context)
-    y = {"bifurcate": lambda: values[0] * factor, "sigmoid": lambda: values[0] * factor.sigmoid(), "none": lambda: factor}
+    y = {
+        "bifurcate": lambda: values[0] * factor,
+        "sigmoid": lambda: values[0] * factor.sigmoid(),
+        "none": lambda: factor,
+    }
     torch.testing.assert_close(module(x), module.project_out(y[gate]()))
 
 

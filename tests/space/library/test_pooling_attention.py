@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.library.block.multiscale import MultiscaleBlock
+from archfront.space.library.downsample.grid_class_token import TokenGrid
 from archfront.space.library.mixer.pooling_attention import PooledHeads, PoolingAttention, ratio_offsets
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 PLAIN = PoolingAttention(
     kernel=1, pool="max", pool_query=False, residual_pooling=False, relative_positions=False, head_dim=4
@@ -67,9 +69,7 @@ def test_pooled_attention_with_positions_equals_a_loop_over_pairs(
             offset = rows[:, down] + columns[:, right]
             scores.append((q * key[0, :, :, r, c]).sum(1) / 2 + q @ offset)
         weights = torch.stack(scores, 1).softmax(1)
-        mixed[0, :, :, i[0], i[1]] = sum(
-            weights[:, n, None] * value[0, :, :, r, c] for n, (r, c) in enumerate(places)
-        )
+        mixed[0, :, :, i[0], i[1]] = sum(weights[:, n, None] * value[0, :, :, r, c] for n, (r, c) in enumerate(places))
     torch.testing.assert_close(module(x), projected(module, mixed + query if residual else mixed))
 
 
@@ -128,4 +128,51 @@ def test_widening_in_the_perceptron_leaves_the_attention_narrow() -> None:
     early, late = (MultiscaleBlock(widen=w).at(32, 1).build(x) for w in ("attention", "mlp"))
     assert early.attention.qkv.weight.shape == (96, 16, 1, 1)
     assert late.attention.qkv.weight.shape == (48, 16, 1, 1)
-    assert [tuple(c.weight.shape[:2]) for c in (late.expand, late.project, late.widen)] == [(64, 16), (32, 64), (32, 16)]
+    assert [tuple(c.weight.shape[:2]) for c in (late.expand, late.project, late.widen)] == [
+        (64, 16),
+        (32, 64),
+        (32, 16),
+    ]
+
+
+def test_the_class_token_is_joined_to_pooled_queries_keys_and_values_without_being_pooled() -> None:
+    torch.manual_seed(0)
+    row, grid = TokenGrid(8, (1, 25), (4, 6)), Feature(8, (4, 6))
+    spec = PoolingAttention(kv_stride=2, head_dim=4, relative_positions=False)
+    module, plain = spec.build(row).double(), spec.build(grid).double()
+    plain.load_state_dict(module.state_dict())
+    x = torch.randn(2, 8, 1, 25, dtype=torch.float64)
+    query, key, value = heads_of(module, x)
+    joined = []
+    for pool, own, maps in zip(
+        (module.pool_query, module.pool_key, module.pool_value),
+        (plain.pool_query, plain.pool_key, plain.pool_value),
+        (query, key, value),
+        strict=True,
+    ):
+        behind = own(maps[:, :, :, 0, 1:].unflatten(3, (4, 6))).flatten(3)
+        token = pool.norm(maps[:, :, :, :, :1].flatten(0, 1)).unflatten(0, (2, 2)).flatten(3)
+        joined.append(torch.cat((token, behind), 3))
+    q, k, v = joined
+    assert [t.shape[3] for t in joined] == [25, 7, 7]
+    mixed = v @ (q.transpose(2, 3) @ k / 2).softmax(-1).transpose(2, 3)
+    torch.testing.assert_close(module(x), projected(module, (mixed + q)[:, :, :, None]))
+
+
+def test_relative_positions_bias_pairs_of_grid_positions_only() -> None:
+    torch.manual_seed(0)
+    module = PoolingAttention(head_dim=4).build(TokenGrid(8, (1, 13), (3, 4))).double()
+    plain = PoolingAttention(head_dim=4).build(Feature(8, (3, 4))).double()
+    plain.load_state_dict(module.state_dict())
+    query = torch.randn(2, 2, 4, 1, 13, dtype=torch.float64)
+    bias = module.bias(query)
+    assert not bias[:, :, 0].any() and not bias[:, :, :, 0].any()
+    torch.testing.assert_close(bias[:, :, 1:, 1:], plain.bias(query[:, :, :, 0, 1:].unflatten(3, (3, 4))))
+
+
+@pytest.mark.parametrize("widen", ["attention", "mlp"])
+def test_a_strided_block_strides_the_grid_behind_a_class_token(widen: str) -> None:
+    x = TokenGrid(16, (1, 36), (5, 7))
+    spec = MultiscaleBlock(widen=widen, attention=PoolingAttention(kv_stride=2)).at(32, 2)
+    assert spec.output(x) == TokenGrid(32, (1, 13), (3, 4))
+    assert spec.build(x)(*x.example(2)).shape == (2, 32, 1, 13)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.block.raft import RaftMLP
 from archfront.space.library.mixer.raft_token_mixing import RaftTokenMixing
 from archfront.space.library.stem.multi_scale_patch import MultiScalePatches
 from archfront.space.references import references
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def along_columns(perceptron: nn.Module, x: Tensor, rafts: int) -> Tensor:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.mixer.recursive_gated_conv import (
     GlobalLocalFilter,
@@ -11,7 +15,6 @@ from archfront.space.library.mixer.recursive_gated_conv import (
     RecursiveGatedConvolution,
 )
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def built(spec: RecursiveGatedConv, channels: int = 16, size: tuple[int, int] = (6, 5)) -> RecursiveGatedConvolution:
@@ -107,7 +110,7 @@ def test_half_the_width_keeps_the_first_half_of_every_gate() -> None:
     assert narrow.fused_outputs == wide.fused_outputs
     rows = torch.arange(32).reshape(wide.fused_outputs["project_in"], -1)[:, :2].flatten()
     bounds = [0, 4, 8, 16, 32]
-    kept = [int(((rows >= low) & (rows < high)).sum()) for low, high in zip(bounds, bounds[1:], strict=False)]
+    kept = [int(((rows >= low) & (rows < high)).sum()) for low, high in itertools.pairwise(bounds)]
     assert kept == [narrow.widths[0], *narrow.widths]
 
 

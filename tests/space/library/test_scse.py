@@ -6,11 +6,12 @@ import itertools
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.errors import ShapeError
 from archfront.space.library.gate.scse import SCSE
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 SIZES = [(9,), (7, 5), (3, 4, 5)]
 
@@ -58,7 +59,7 @@ def test_spatial_weights_are_one_map_between_0_and_1_and_channel_weights_are_con
     gate, x = built((7, 5), weights="spatial")
     ratio = gate(x) / x
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
-    assert 0 < ratio.min() and ratio.max() < 1
+    assert ratio.min() > 0 and ratio.max() < 1
     gate, x = built((7, 5), weights="channel")
     ratio = gate(x) / x
     torch.testing.assert_close(ratio, ratio[:, :, :1, :1].expand_as(ratio))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
+
 from archfront.space.library.block.uniformer import UniFormer
 from archfront.space.library.mixer.local_affinity import LocalAffinity
 from archfront.space.library.mixer.self_attention import SelfAttention
 from archfront.space.types import Feature
-from torch import nn
 
 GLOBAL = SelfAttention(head_dim=4)
 

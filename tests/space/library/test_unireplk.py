@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.library.block.unireplk import UniRepLK
 from archfront.space.library.mixer.dilated_reparam import DILATED_BRANCHES, DilatedReparam
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 SIZE = Feature(4, (19, 18))
 

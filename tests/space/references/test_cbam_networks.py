@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from archfront.hw_profiles.cost import cost
 from archfront.space.references import references
 

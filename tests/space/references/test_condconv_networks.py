@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from archfront.hw_profiles.cost import cost
 from archfront.space.references import references
 from archfront.space.types import Image
@@ -33,7 +34,9 @@ def test_the_deeper_network_at_the_240_pixels_of_timm_costs_what_timm_counts() -
 
 
 @pytest.mark.parametrize(("experts", "published"), [(4, 11e6), (8, 22e6)])
-def test_experts_add_to_efficientnet_b0_the_multiply_adds_that_the_authors_count(experts: int, published: float) -> None:
+def test_experts_add_to_efficientnet_b0_the_multiply_adds_that_the_authors_count(
+    experts: int, published: float
+) -> None:
     conditional = cost(references[f"CondConv-EfficientNet-B0 ({experts} experts)"].architecture()).contractions
     plain = cost(references["efficientnet_b0"].architecture()).contractions
     assert conditional - plain == pytest.approx(published, abs=1e6)
