@@ -45,7 +45,7 @@ FREE_OPERATORS = frozenset(
     f"aten::{name}{suffix}"
     for suffix in ("", "_")
     for name in """
-    abs absolute add addcdiv addcmul ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad div divide
+    abs absolute add addcdiv ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad div divide
     erf erfc exp exp2 expm1 floor floor_divide fmod frac frexp hypot ldexp lerp log log10 log1p log2 logaddexp
     logaddexp2 logit maximum minimum fmax fmin mul multiply nan_to_num neg negative positive pow float_power
     reciprocal remainder round rsqrt rsub sgn sign sin sinc sinh sqrt square sub subtract tan tanh trunc
@@ -305,6 +305,7 @@ def handles() -> dict[str, Handle]:
     table |= dict.fromkeys(_AS_TORCH_RUNS, _as_torch_runs)
     table |= {name: _per_input(scale) for name, scale in _REDUCTIONS.items()}
     table |= {name: _per_output(scale) for name, scale in _RESAMPLINGS.items()}
+    table["addcmul"] = _per_output(1)  # one multiply-add an element: how involutions sum over their taps
     table |= {f"avg_pool{n}d": _average_pool(n) for n in (1, 2, 3)}
     transforms = (f"{kind}{rank}" for kind in ("fft", "ifft", "rfft", "irfft") for rank in ("", "2", "n"))
     table |= {f"fft_{name}": _fourier(name) for name in transforms}

@@ -79,31 +79,31 @@ def spatial_reduction(stage: int) -> Mixer:
     return SpatialReductionAttention(ratio=2 ** (3 - stage), heads=(1, 2, 5, 8)[stage])
 
 
-@published("U-ConvNeXt-micro", paper=PAPER, params=0, gmacs=0.65, source=SOURCE.format("4.44", "0.65"))
+@published("U-ConvNeXt-micro", paper=PAPER, params=4_439_624, gmacs=0.65, source=SOURCE.format("4.44", "0.65"))
 def u_convnext_micro(classes: int) -> Network:
     """U-ConvNeXt-micro."""
     return unified(depthwise, doubling(32), (3, 3, 8, 3), classes)
 
 
-@published("U-ConvNeXt-tiny", paper=PAPER, params=0, gmacs=5.0, source=SOURCE.format("31.91", "5.0"))
+@published("U-ConvNeXt-tiny", paper=PAPER, params=31_912_360, gmacs=5.0, source=SOURCE.format("31.91", "5.0"))
 def u_convnext_tiny(classes: int) -> Network:
     """U-ConvNeXt-tiny."""
     return unified(depthwise, doubling(96), (2, 2, 9, 2), classes)
 
 
-@published("U-HaloNet-micro", paper=PAPER, params=0, gmacs=0.86, source=SOURCE.format("4.39", "0.86"))
+@published("U-HaloNet-micro", paper=PAPER, params=4_389_672, gmacs=0.86, source=SOURCE.format("4.39", "0.86"))
 def u_halonet_micro(classes: int) -> Network:
     """U-HaloNet-micro."""
     return unified(halo_attention, doubling(32), (2, 2, 9, 2), classes)
 
 
-@published("U-HaloNet-tiny", paper=PAPER, params=0, gmacs=5.3, source=SOURCE.format("31.52", "5.3"))
+@published("U-HaloNet-tiny", paper=PAPER, params=31_523_176, gmacs=5.3, source=SOURCE.format("31.52", "5.3"))
 def u_halonet_tiny(classes: int) -> Network:
     """U-HaloNet-tiny."""
     return unified(halo_attention, doubling(96), (2, 2, 6, 2), classes)
 
 
-@published("U-PVT-tiny", paper=PAPER, params=0, gmacs=4.7, source=SOURCE.format("31.16", "4.7"))
+@published("U-PVT-tiny", paper=PAPER, params=31_157_736, gmacs=4.7, source=SOURCE.format("31.16", "4.7"))
 def u_pvt_tiny(classes: int) -> Network:
     """U-PVT-tiny."""
     return unified(

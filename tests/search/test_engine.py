@@ -80,7 +80,7 @@ def test_the_space_and_the_reach_of_the_budget_are_told_before_anything_is_train
     text = "\n".join(recorder.notes)
     everything = [cost(a).params for a in search.space]
     assert f"{search.space.size:,} architectures" in text
-    assert f"{min(everything) / 1e6:.4g} M to {max(everything) / 1e6:.4g} M (exact)" in text
+    assert f"{min(everything) / 1e3:.4g} K to {max(everything) / 1e3:.4g} K (exact)" in text
 
 
 def test_finalists_are_measured_and_their_weights_give_the_reported_accuracies(

@@ -77,9 +77,10 @@ class CascadeClassifier(Head):
         return tuple(level.at(width) for level, width in zip(levels, widths, strict=True))
 
     def output(self, x: Pyramid) -> Scores:
-        for level, widened in zip(x.levels, self._widened(x), strict=True):
+        widened = self._widened(x)
+        for level, wide in zip(x.levels, widened, strict=True):
             try:
-                self.block.at(widened.channels, 1).output(level)
+                self.block.at(wide.channels, 1).output(level)
             except ShapeError as error:
                 raise error.inside("block") from None
         return Scores(self.classes)

@@ -79,9 +79,14 @@ class HaloSelfAttention(nn.Module):
 
     def bias(self, query: Tensor) -> Tensor:
         """The bias of every query (B, heads, block, block, d) for all L keys: (B, heads, block^2, L)."""
-        down = query @ self.vertical[0][:, self.offsets].transpose(0, 1)
-        right = query.transpose(2, 3) @ self.horizontal[0][:, self.offsets].transpose(0, 1)
-        return (down[..., :, None] + right.transpose(2, 3)[..., None, :]).flatten(4, 5).flatten(2, 3)
+        down = self.along(query.transpose(2, 3), self.vertical[0]).transpose(2, 3)
+        right = self.along(query, self.horizontal[0])
+        return (down[..., :, None] + right[..., None, :]).flatten(4, 5).flatten(2, 3)
+
+    def along(self, query: Tensor, vectors: Tensor) -> Tensor:
+        """Products of queries (..., block, d) with the vectors of their offsets to each key: (..., block, extent)."""
+        positions = torch.arange(self.block, device=query.device)[:, None]
+        return (query @ vectors)[..., positions, self.offsets]
 
 
 class HaloAttention(Mixer):
@@ -92,7 +97,7 @@ class HaloAttention(Mixer):
     outside the map is masked out; where the block does not divide the map, the map is padded at the right and bottom.
     A block larger than the map becomes the map's larger extent. The module fits the one map size that it was built for.
 
-    Multiply-adds for N positions, L = (`block` + 2 `halo`)^2 keys a block: 4 N C^2 + 2 N L C + 2 N sqrt(L) C.
+    Multiply-adds for N positions, L = (`block` + 2 `halo`)^2 keys a block: 4 N C^2 + 2 N L C + 2 N (2 sqrt(L) - 1) C.
 
     Args:
         block: extent of the blocks.
