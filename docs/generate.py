@@ -1,46 +1,50 @@
-"""Write the pages that follow from the code, docs/blocks.md and docs/configuration.md: python docs/generate.py"""
+"""Write the pages that follow from the code, blocks.md, library.md and configuration.md: python docs/generate.py"""
 
 from __future__ import annotations
 
 import inspect
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+from library_page import Counted, count_references, escaped, library_page
 from pydantic import BaseModel
 
 from archfront import catalogue
 from archfront.search.config import StudyConfig
 from archfront.space import Spec, Stem
-from archfront.space.references import references
 from archfront.space.spec import KINDS
 
 GENERATED = "<!-- Written by docs/generate.py; change the docstrings or the configuration, then run make docs. -->"
 
 
-def pages() -> dict[str, str]:
-    """The text of every generated page by its file name."""
-    return {"blocks.md": blocks_page(), "configuration.md": configuration_page()}
+def pages(counted: Mapping[str, Counted]) -> dict[str, str]:
+    """The text of every generated page by its file name; `counted` are the figures of the reference architectures."""
+    return {
+        "blocks.md": blocks_page(),
+        "configuration.md": configuration_page(),
+        "library.md": library_page(GENERATED, counted),
+    }
 
 
 # --------------------------------------------------------------------------- blocks
 
 
 def blocks_page() -> str:
-    """The block library by kind, then the reference architectures."""
+    """The block library by kind."""
     parts = [
         "# Block library",
         GENERATED,
         "Every block that ships, by kind. `archfront blocks` lists the same at the command line, with `--json` for "
-        "programs. Blocks are imported from the modules named here; in files they go by their names.",
+        "programs. Blocks are imported from the modules named here; in files they go by their names. [Library by "
+        "paper](library.md) has the papers that they are from and the published networks that are made of them.",
     ]
     for kind in KINDS:
         found = [spec for spec in catalogue.blocks(kind.kind) if spec.__module__.startswith("archfront.space.library.")]
         if found:
             parts += [f"## {kind.kind.capitalize()}", sentence(kind), *(block_entry(spec) for spec in found)]
-    parts += ["## Reference architectures", references_table()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,18 +78,6 @@ def host_sets(spec: type[Spec], name: str) -> str:
     if name not in ("width", "stride"):
         return ""
     return "channels that it yields" if issubclass(spec, Stem) else "set by the stage or block that it stands in"
-
-
-def references_table() -> str:
-    """Every reference architecture with its published figures."""
-    rows = []
-    for name, reference in sorted(references.items()):
-        macs = "" if reference.gmacs is None else f"{reference.gmacs:g} G"
-        rows.append(
-            f"| {name} | {reference.params:,} | {macs} | {reference.input} | {reference.classes} | {reference.paper} |"
-        )
-    head = "| name | parameters | multiply-adds | input | classes | paper |\n| --- | ---: | ---: | --- | ---: | --- |"
-    return "\n".join([head, *rows])
 
 
 # --------------------------------------------------------------------------- configuration
@@ -160,12 +152,6 @@ def sentence(of: type) -> str:
     return escaped((inspect.getdoc(of) or "").partition("\n")[0])
 
 
-def escaped(text: str) -> str:
-    """Text in which Markdown finds no markup but code."""
-    parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([|*<])", r"\\\1", part) for part in parts)
-
-
 if __name__ == "__main__":
-    for file, text in pages().items():
+    for file, text in pages(count_references()).items():
         Path(__file__).with_name(file).write_text(text)

@@ -78,7 +78,7 @@ class LatencyConfig(_Section):
     """How latency is predicted while searching and measured at the end."""
 
     blocks: int = Field(80, ge=4, description="distinct blocks measured for the table; others are interpolated")
-    calibration: int = Field(8, ge=3, description="whole networks measured to calibrate predictions")
+    calibration: int = Field(12, ge=4, description="whole networks measured to calibrate predictions")
     seconds: float = Field(40, gt=0, description="time for table and calibration")
     processes: int = Field(3, ge=1, description="fresh processes that the front is measured in")
     final_seconds: float = Field(30, gt=0, description="time for measuring the front")

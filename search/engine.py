@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from archfront.evaluators.accuracy import SupernetAccuracy, fine_tune, score
@@ -20,6 +21,7 @@ from archfront.evaluators.train import Training
 from archfront.hw_profiles.cost import cost, part_cost
 from archfront.hw_profiles.metrics import Measurement, metric
 from archfront.hw_profiles.profile import profile
+from archfront.hw_profiles.table import LatencyTable
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
 from archfront.space.files import StorageError
@@ -27,6 +29,7 @@ from archfront.space.serial import encode
 from archfront.space.space import Space
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType
+from archfront.space.walk import Bounds
 
 from .about import counted, write_about
 from .budget import Bound, Budget, BudgetError
@@ -134,7 +137,19 @@ class Search:
             self.study.table_file,
             self.config.seed,
             self.reporter,
+            self._exact_bounds,
         )
+
+    def _exact_bounds(self, table: LatencyTable) -> Bounds | None:
+        """The bounds on exact counts, and half as much latency again as the budget has, by parts."""
+
+        def costs(spec: Spec, x: FeatureType) -> tuple[float, float, float]:
+            counted = part_cost(spec, x)
+            return counted.params, counted.macs, table.part_ms(spec, x)
+
+        low = np.array([self.budget["params"].low, self.budget["macs"].low, -np.inf])
+        high = np.array([self.budget["params"].high, self.budget["macs"].high, 1.5 * self.budget["latency_ms"].high])
+        return Bounds(costs, low, high) if np.isfinite([*low[:2], *high]).any() else None
 
     @cached_property
     def region(self) -> Region:

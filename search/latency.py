@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,11 @@ from archfront.hw_profiles.profile import LatencyError, Profile
 from archfront.hw_profiles.protocol import Schedule, measure
 from archfront.hw_profiles.table import LatencyTable
 from archfront.space.architecture import Architecture
+from archfront.space.errors import SpaceError
 from archfront.space.space import Space
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType
+from archfront.space.walk import Bounds
 
 from .budget import Bound
 from .config import LatencyConfig
@@ -39,10 +42,19 @@ class LatencyModel:
         file: where the table is kept.
         seed: of the orders in which things are measured.
         reporter: where progress goes.
+        within: the bounds of the budget, given a table of parts: predictions are calibrated on networks that keep
+            them, because a network whose weights outgrow a cache is slower than its parts, and the search meets none.
     """
 
     def __init__(
-        self, space: Space, profile: Profile, config: LatencyConfig, file: Path, seed: int, reporter: Reporter
+        self,
+        space: Space,
+        profile: Profile,
+        config: LatencyConfig,
+        file: Path,
+        seed: int,
+        reporter: Reporter,
+        within: Callable[[LatencyTable], Bounds | None],
     ) -> None:
         self.space = space
         self.profile = profile
@@ -50,6 +62,7 @@ class LatencyModel:
         self.file = file
         self.seed = seed
         self.reporter = reporter
+        self.within = within
 
     @cached_property
     def table(self) -> LatencyTable:
@@ -63,12 +76,23 @@ class LatencyModel:
             table = LatencyTable(self.profile)
         self._fill(table)
         with self.reporter.track("Calibrating latency", 1) as advance:
-            pool = (self.space.sample(self.seed + i, over="sites") for i in range(POOL))
+            pool = self._pool(table)
             schedule = Schedule(max_seconds=self.config.seconds / 2, processes=2, rounds=12, seed=self.seed)
             table.calibrate(pool, count=self.config.calibration, schedule=schedule, progress=_shown(advance))
             table.save(self.file)
         self.reporter.note(f"Latency predictions on {self.profile.name}: {table.report}")
         return table
+
+    def _pool(self, table: LatencyTable) -> list[Architecture]:
+        """Random architectures to calibrate on: within the budget, if that leaves enough of them."""
+        rng = random.Random(self.seed)
+        try:
+            inside = [self.space.sample(rng, over="sites", bounds=self.within(table)) for _ in range(POOL)]
+        except SpaceError:
+            inside = []  # the budget may be impossible; that is said once predictions can say by how much
+        if len(set(inside)) > self.config.calibration:
+            return inside
+        return inside + [self.space.sample(rng, over="sites") for _ in range(POOL)]
 
     def _fill(self, table: LatencyTable) -> None:
         """Measure blocks until those that were not measured can be interpolated; a busy machine gets more time."""

@@ -5,19 +5,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .domains import int_range, one_of
+from .domains import int_range, one_of, tied
 from .errors import SpaceError, nearest
+from .library.block.absolute_position import AbsolutePosition
+from .library.block.convnext import ConvNeXt
 from .library.block.mbconv import MBConv
 from .library.block.metaformer import MetaFormer
+from .library.block.unireplk import UniRepLK
+from .library.channel_mixer.feed_forward import FeedForward
+from .library.gate.global_response import GlobalResponse
 from .library.gate.squeeze_excite import SqueezeExcite
 from .library.head.classifier import Classifier
+from .library.mixer.atrous_scan import AtrousScan
 from .library.mixer.average_pool import AveragePool
+from .library.mixer.bilevel_routing import BiLevelRouting
+from .library.mixer.conv_projection_attention import ConvProjectionAttention
+from .library.mixer.dilated_reparam import DilatedReparam
+from .library.mixer.glmix import GLMix
+from .library.mixer.halo_attention import HaloAttention
+from .library.mixer.identity import IdentityMixer
+from .library.mixer.involution import InvolutionMixer
 from .library.mixer.large_kernel import LargeKernel
+from .library.mixer.local_affinity import LocalAffinity
+from .library.mixer.locally_enhanced_attention import LocallyEnhancedAttention
+from .library.mixer.multi_head_conv import MultiHeadConv
+from .library.mixer.multi_order_aggregation import MultiOrderAggregation
+from .library.mixer.non_local import NonLocal
+from .library.mixer.oversized_conv import OversizedConv
+from .library.mixer.partition_attention import PartitionAttention
+from .library.mixer.pooled_token_attention import PooledTokenAttention
+from .library.mixer.pooling_attention import PoolingAttention
+from .library.mixer.projected import ProjectedMixer
+from .library.mixer.raft_token_mixing import RaftTokenMixing
+from .library.mixer.recursive_gated_conv import RecursiveGatedConv
 from .library.mixer.self_attention import SelfAttention
+from .library.mixer.spatial_reduction_attention import SpatialReductionAttention
 from .library.mixer.window_attention import WindowAttention
 from .library.stem.convolution import ConvStem
+from .library.stem.patch import PatchStem
 from .network import Network, Stage
 from .space import Space
+from .spec import Mixer, Positive
 from .types import Feature
 
 
@@ -50,12 +78,17 @@ def preset_named(name: str) -> Preset:
     return PRESETS[name]
 
 
-def entry_stride(x: Feature, final: int, reductions: int) -> int:
-    """The stride of the stem after which `reductions` halvings leave a map of about `final` pixels."""
+def entry_stride(x: Feature, final: int, reductions: int, most: int = 4) -> int:
+    """The stride, `most` at most, after which `reductions` halvings leave a map of about `final` pixels or more."""
     stride = 1
-    while min(x.size) // (2 * stride) >= final * 2**reductions:
+    while 2 * stride <= most and min(x.size) // (2 * stride) >= final * 2**reductions:
         stride *= 2
     return stride
+
+
+def entry(width: Positive, stride: int) -> ConvStem:
+    """A stem of `width` channels at `stride` whose kernel reads every pixel."""
+    return ConvStem(width=width, kernel=max(3, 2 * stride - 1), stride=stride)
 
 
 @preset("small images (8 to 64 px) on a CPU or a board: inverted residuals early, convolution or attention late")
@@ -65,7 +98,7 @@ def micro(x: Feature, classes: int) -> Space:
     return Space(
         x,
         Network(
-            stem=ConvStem(width=16, stride=entry_stride(x, 4, 2)),
+            stem=entry(16, entry_stride(x, 4, 2)),
             stages=(
                 Stage(
                     width=one_of(16, 24),
@@ -97,7 +130,6 @@ def micro(x: Feature, classes: int) -> Space:
 def mobile(x: Feature, classes: int) -> Space:
     """Five stages; searches widths, depths, kernels, expansions and gates."""
     gate = one_of(None, SqueezeExcite())
-    entry = entry_stride(x, 4, 3)
 
     def stage(widths: tuple[int, int, int], depth: int, stride: int) -> Stage:
         block = MBConv(kernel=one_of(3, 5, 7), expand=one_of(3.0, 4.0, 6.0), activation="hardswish", gate=gate)
@@ -106,7 +138,7 @@ def mobile(x: Feature, classes: int) -> Space:
     return Space(
         x,
         Network(
-            stem=ConvStem(width=one_of(16, 24), stride=entry),
+            stem=entry(one_of(16, 24), entry_stride(x, 4, 3)),
             stages=(
                 Stage(width=16, block=MBConv(expand=1.0)),
                 stage((24, 32, 40), 3, 2),
@@ -131,7 +163,7 @@ def hybrid(x: Feature, classes: int) -> Space:
     return Space(
         x,
         Network(
-            stem=ConvStem(width=one_of(16, 24), stride=entry_stride(x, 2, 3)),
+            stem=entry(one_of(16, 24), entry_stride(x, 2, 3)),
             stages=(
                 Stage(width=one_of(24, 32), depth=int_range(1, 2), block=convolution),
                 Stage(width=one_of(48, 64), depth=int_range(1, 3), stride=2, block=convolution),
@@ -139,5 +171,118 @@ def hybrid(x: Feature, classes: int) -> Space:
                 Stage(width=one_of(160, 192), depth=int_range(1, 2), stride=2, block=one_of(convolution, attention)),
             ),
             head=Classifier(classes=classes),
+        ),
+    )
+
+
+@preset("accuracy without attention, 32 px and more: depthwise convolutions of 5x5 to 13x13 and of the size of the map")
+def large_kernel(x: Feature, classes: int) -> Space:
+    """Four stages of ConvNeXt-like blocks; searches kernels, how they are used, gates and the size of everything.
+
+    The last two stages also choose among a plain large kernel, recursive gated convolutions (HorNet) and kernels as long
+    as twice the map (ParCNetV2).
+    """
+    expand = one_of(2.0, 4.0)
+    response = one_of(None, GlobalResponse())
+    early = ConvNeXt(mixer=LargeKernel(kernel=one_of(5, 7, 9)), expand=expand, gate=response)
+    wide = one_of(LargeKernel(kernel=one_of(7, 9, 13)), RecursiveGatedConv(), OversizedConv())
+    late = one_of(
+        ConvNeXt(mixer=wide, expand=expand, gate=response),
+        UniRepLK(kernel=one_of(7, 13), expand=expand, reparam=False, layer_scale=None),
+    )
+    return Space(
+        x,
+        Network(
+            stem=entry(one_of(24, 32), entry_stride(x, 2, 3)),
+            stages=(
+                Stage(width=one_of(24, 32, 48), depth=int_range(1, 2), block=early),
+                Stage(width=one_of(48, 64, 96), depth=int_range(1, 3), stride=2, block=early),
+                Stage(width=one_of(96, 128, 160), depth=int_range(1, 4), stride=2, block=late),
+                Stage(width=one_of(160, 192, 256), depth=int_range(1, 2), stride=2, block=late),
+            ),
+            head=Classifier(classes=classes, norm="layer"),
+        ),
+    )
+
+
+MIXERS: tuple[Mixer, ...] = (
+    IdentityMixer(),
+    AveragePool(),
+    ProjectedMixer(mixer=LargeKernel(kernel=3)),
+    ProjectedMixer(mixer=LargeKernel(kernel=7)),
+    ProjectedMixer(mixer=DilatedReparam(kernel=9)),
+    OversizedConv(),
+    RecursiveGatedConv(),
+    MultiOrderAggregation(),
+    MultiHeadConv(),
+    InvolutionMixer(),
+    RaftTokenMixing(),
+    AtrousScan(),
+    LocalAffinity(),
+    NonLocal(),
+    SelfAttention(),
+    WindowAttention(),
+    WindowAttention(shift=True),
+    PartitionAttention(partition="grid"),
+    HaloAttention(),
+    SpatialReductionAttention(pool=7),
+    PooledTokenAttention(),
+    PoolingAttention(),
+    ConvProjectionAttention(),
+    LocallyEnhancedAttention(),
+    BiLevelRouting(),
+    GLMix(),
+)
+"""What the `metaformer` space compares; each takes maps of any size from 2x2."""
+
+
+@preset("comparing spatial mixers, 16 px and more: one pyramid of MetaFormer blocks, the same mixer in all of them")
+def metaformer(x: Feature, classes: int) -> Space:
+    """Four stages; searches the mixer, one of 26 for the whole network, and the size around it.
+
+    Hu et al., 2025, Demystify Transformers & Convolutions in Modern Image Deep Networks, compare mixers like this: the
+    rest of the network is the same, mixers without linear maps are given two, and depths make the budgets equal.
+    """
+    block = MetaFormer(mixer=tied("mixer", one_of(*MIXERS)), channel_mixer=FeedForward(expand=one_of(2.0, 4.0)))
+    return Space(
+        x,
+        Network(
+            stem=entry(32, entry_stride(x, 2, 3)),
+            stages=(
+                Stage(width=one_of(32, 48), depth=int_range(1, 2), block=block),
+                Stage(width=one_of(64, 96), depth=int_range(1, 2), stride=2, block=block),
+                Stage(width=one_of(128, 160), depth=int_range(1, 4), stride=2, block=block),
+                Stage(width=one_of(192, 256), depth=int_range(1, 2), stride=2, block=block),
+            ),
+            head=Classifier(classes=classes, norm="layer"),
+        ),
+    )
+
+
+@preset("vision transformers and their like, 8 px and more: patches, then blocks of one width on a map of one size")
+def isotropic(x: Feature, classes: int) -> Space:
+    """Patches with learnt positions, then blocks; searches width, depth, the mixer and the expansion of every block.
+
+    The map has 8 to 15 positions along its shorter side, as patches of 1, 2, 4, ... pixels allow.
+    """
+    width = tied("width", one_of(64, 96, 128, 192))
+    patch = entry_stride(x, 8, 0, most=64)
+    mixer = one_of(
+        SelfAttention(),
+        PartitionAttention(partition="window", extent=4),
+        ProjectedMixer(mixer=LargeKernel(kernel=one_of(5, 9))),
+        RaftTokenMixing(),
+        AveragePool(),
+    )
+    block = MetaFormer(mixer=mixer, channel_mixer=FeedForward(expand=one_of(2.0, 3.0, 4.0)))
+    return Space(
+        x,
+        Network(
+            stem=PatchStem(width=width, patch=patch, kernel=patch),
+            stages=(
+                Stage(width=width, block=AbsolutePosition()),
+                Stage(width=width, depth=int_range(3, 8), block=block),
+            ),
+            head=Classifier(classes=classes, norm="layer"),
         ),
     )

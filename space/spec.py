@@ -339,10 +339,10 @@ class Upsample(_Resamples, kind="upsample"):
 
 
 class Topology(Spec, kind="topology"):
-    """A backbone: image to `Pyramid`, finest level first."""
+    """A backbone or a part of one: Feature or `Pyramid` to `Pyramid`, finest level first."""
 
     @abstractmethod
-    def output(self, x: Feature) -> Pyramid: ...
+    def output(self, x: Any) -> Pyramid: ...
 
 
 class Neck(Spec, kind="neck"):

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archfront.evaluators.supernet import Supernet
 from archfront.hw_profiles.cost import cost, count, part_cost
-from archfront.hw_profiles.runtimes import export_onnx, tensors
+from archfront.hw_profiles.runtimes import export_onnx
 from archfront.reports.onnx_file import run_onnx
 from archfront.reports.source import source
 from archfront.space import Architecture, Feature, Image, ShapeError, Space, Spec, one_of
@@ -61,6 +61,14 @@ def test_outputs_are_finite_over_the_range_of_half_precision(cls: type[Spec]) ->
     for scale in (0.0, 1e-4, 1.0, 6e4):
         with torch.no_grad():
             assert module(scale * architecture.input.example(2)[0]).isfinite().all(), scale
+
+
+@block
+def test_a_batch_in_evaluation_mode_is_computed_image_by_image(cls: type[Spec], doubles: None) -> None:
+    architecture = contract.architecture(cls)
+    module, (images,) = architecture.build().eval(), architecture.input.example(3)
+    with torch.no_grad():
+        torch.testing.assert_close(module(images), torch.cat([module(image[None]) for image in images]))
 
 
 @block

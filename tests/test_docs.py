@@ -142,14 +142,33 @@ def test_the_layouts_of_images_are_those_that_are_read() -> None:
 # --------------------------------------------------------------------------- generated pages and links
 
 
+def generated(expression: str) -> Any:
+    """What docs/generate.py yields, in a process of its own: other tests register blocks in this one."""
+    code = f"""
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "docs")
+import generate, library_page
+stated = library_page.stated(Path("docs/library.md").read_text())
+print(json.dumps({expression}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_the_generated_pages_are_those_of_this_library_and_configuration() -> None:
-    # in a process of its own: other tests register blocks in this one
-    code = "import json, runpy; print(json.dumps(runpy.run_path('docs/generate.py')['pages']()))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    pages: dict[str, str] = json.loads(done.stdout)
-    assert sorted(pages) == ["blocks.md", "configuration.md"]
+    # with the counts of networks that the page states: counting again takes half a minute, see below
+    pages: dict[str, str] = generated("generate.pages(stated)")
+    assert sorted(pages) == ["blocks.md", "configuration.md", "library.md"]
     for path, text in pages.items():
         assert (ROOT / "docs" / path).read_text() == text, f"docs/{path} is out of date: run make docs"
+
+
+@pytest.mark.slow
+def test_the_networks_of_the_library_page_count_as_it_states() -> None:
+    counted, stated = generated("[library_page.count_references(), stated]")
+    assert counted == stated
 
 
 def test_the_page_of_settings_has_every_key_of_a_study() -> None:
@@ -160,17 +179,19 @@ def test_the_page_of_settings_has_every_key_of_a_study() -> None:
     assert shown == keys
 
 
-def test_the_page_of_blocks_has_every_block_and_reference_of_archfront() -> None:
+def test_the_pages_of_the_library_have_every_block_paper_and_reference_of_archfront() -> None:
     from archfront.space import registry
     from archfront.space.references import references
 
-    text = (ROOT / "docs/blocks.md").read_text()
-    own = [name for name, spec in registry.items() if spec.__module__.startswith("archfront.space.library.")]
+    blocks, library = ((ROOT / "docs" / page).read_text() for page in ("blocks.md", "library.md"))
+    own = {name: spec for name, spec in registry.items() if spec.__module__.startswith("archfront.space.library.")}
     assert own
-    for entry in own:
-        assert f"### {entry}\n" in text
-    for entry in references:
-        assert f"| {entry} |" in text
+    for entry, spec in own.items():
+        assert f"### {entry}\n" in blocks
+        assert not (spec.paper and spec.paper.key) or f"[{entry}](blocks.md#{entry.lower()})" in library
+    for entry, reference in references.items():
+        assert f"| {entry} |" in library
+        assert not reference.paper.key or f"| `{reference.paper.key}` |" in library
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -33,7 +33,7 @@ members = 2
 
 def archfront(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line in a fresh process."""
-    command = [sys.executable, "-m", "archfront.cli", *arguments]
+    command = [sys.executable, "-m", "archfront", *arguments]
     found = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr[-3000:]
     return found

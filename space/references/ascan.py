@@ -6,9 +6,10 @@ network: `ascan(("CCC", "CCT", "CCCTTT", "TT"))` makes one in its manner, `Space
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpecError
-from archfront.space.library.block.fused_mbconv import FusedMBConv
 from archfront.space.library.block.metaformer import MetaFormer
 from archfront.space.library.block.prenorm_mbconv import PreNormMBConv
 from archfront.space.library.downsample.pooling import PoolDownsample
@@ -53,7 +54,7 @@ def broken_rule(strings: tuple[str, ...], interleaved: bool = False) -> str | No
     counts = [letters.count("T") for letters in strings]
     if counts[0]:
         return f"stage 1 {strings[0]!r} holds T, but attention begins in stage 2 at the earliest"
-    for number, (before, after) in enumerate(zip(counts, counts[1:], strict=False), start=2):
+    for number, (before, after) in enumerate(pairwise(counts), start=2):
         if after < before:
             return f"stage {number} {strings[number - 1]!r} holds fewer T than the stage before it, {before}"
     mixed = [letters for letters in strings if "TC" in letters]
@@ -80,7 +81,7 @@ def ascan(
         strings: of the stages.
         classes: number of scores.
         width: of the stem and the first stage.
-        convolution: C: an inverted residual by default; `FUSED` and ResNet's `BasicBlock` are the paper's alternatives.
+        convolution: C: an inverted residual by default; `FusedMBConv` and `BasicBlock` are the alternatives.
         transformer: T: attention over the whole map with a bias for offsets, then a perceptron.
         ruled: refuse strings that break the rules; False for comparisons with networks that do.
 

@@ -29,13 +29,25 @@ def hrnet(
     )
 
 
-@published("HRNet-W18-C-Small-v1", paper=PAPER, params=13_187_464, gmacs=1.6, source=SOURCE.format("13.2", "hrnet_w18_small", "1.61"))
+@published(
+    "HRNet-W18-C-Small-v1",
+    paper=PAPER,
+    params=13_187_464,
+    gmacs=1.6,
+    source=SOURCE.format("13.2", "hrnet_w18_small", "1.61"),
+)
 def hrnet_w18_small_v1(classes: int) -> Network:
     """HRNet-W18-C-Small-v1."""
     return hrnet(16, (1, 1, 1), 2, classes, first_width=128, first_depth=1)
 
 
-@published("HRNet-W18-C-Small-v2", paper=PAPER, params=15_597_464, gmacs=2.6, source=SOURCE.format("15.6", "hrnet_w18_small_v2", "2.62"))
+@published(
+    "HRNet-W18-C-Small-v2",
+    paper=PAPER,
+    params=15_597_464,
+    gmacs=2.6,
+    source=SOURCE.format("15.6", "hrnet_w18_small_v2", "2.62"),
+)
 def hrnet_w18_small_v2(classes: int) -> Network:
     """HRNet-W18-C-Small-v2."""
     return hrnet(18, (1, 3, 2), 2, classes, first_depth=2)

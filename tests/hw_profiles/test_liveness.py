@@ -87,7 +87,7 @@ def test_attention_holds_its_scores_fused_or_not() -> None:
 
 def test_all_inputs_are_alive_at_the_start() -> None:
     pyramid = Pyramid((Feature(2, (4, 4)), Feature(2, (2, 2))))
-    joined = Do(lambda fine, coarse: fine.exp() + F.interpolate(coarse.sin(), scale_factor=2))
+    joined = Do(lambda levels: levels[0].exp() + F.interpolate(levels[1].sin(), scale_factor=2))
     assert count(joined, pyramid).peak_bytes == 3 * MAP  # exp, the enlarged map, and their sum
 
 

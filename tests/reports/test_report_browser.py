@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from archfront.hw_profiles.metrics import metric
 from archfront.reports.figures import best_known
 from archfront.reports.report import ReportData, write
 
@@ -218,7 +219,8 @@ def test_an_axis_can_be_any_metric(page: Browser, candidates: pd.DataFrame) -> N
     page.fill("#x", "params")
     shown = trace(page, "Dominated")
     table = candidates.set_index("number")
-    assert shown["x"] == pytest.approx([table.loc[n, "params"] / 1e6 for n in shown["number"]])
+    _, size = metric("params").unit_for(float(candidates["params"].median()))
+    assert shown["x"] == pytest.approx([table.loc[n, "params"] / size for n in shown["number"]])
     assert drawn(page) == candidates["number"].tolist()
     for colour in ("predicted_latency_ms", "number", "origin", "site:0"):
         page.fill("#colour", colour)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from archfront.search.config import StudyConfig, dump
 from archfront.search.engine import Search
 from archfront.search.progress import Silent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -89,5 +90,5 @@ class CascadeClassifier(Head):
         self.output(x)
         widths = [level.channels for level in self._widened(x)]
         widen = tuple(self.block.at(width, 1).build(level) for level, width in zip(x.levels, widths, strict=True))
-        reduce = tuple(BiasedConv(fine, coarse, 3, 2) for fine, coarse in zip(widths, widths[1:], strict=False))
+        reduce = tuple(BiasedConv(fine, coarse, 3, 2) for fine, coarse in pairwise(widths))
         return CascadeHead(widen, reduce, widths[-1], self.features, self.classes)

@@ -55,7 +55,7 @@ class HaloSelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query = self.blocks(self.padded(self.query(x)))
         near = surroundings(self.padded(self.key_value(x)), self.block, self.halo)
-        key, value = near.unflatten(2, (2, self.heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
+        key, value = near.reshape(*near.shape[:2], 2, self.heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
         bias = self.bias(query) + self.outside.repeat(x.shape[0], 1, 1, 1)
         mixed = F.scaled_dot_product_attention(query.flatten(2, 3), key, value, attn_mask=bias)
         y: Tensor = self.project(self.merged(mixed))

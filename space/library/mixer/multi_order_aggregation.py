@@ -19,7 +19,7 @@ Split = Annotated[
 ]
 
 
-def depthwise(channels: int, kernel: int, dilation: int) -> nn.Conv2d:
+def dilated_depthwise(channels: int, kernel: int, dilation: int) -> nn.Conv2d:
     """A "same"-padded depthwise convolution with bias."""
     padding = dilation * (kernel // 2)
     return nn.Conv2d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)
@@ -40,9 +40,9 @@ class MultiOrderConv(nn.Module):
         self.low = low
         self.ahead = low + middle
         channels = low + middle + high
-        self.base = depthwise(channels, kernels[0], dilations[0])
-        self.middle = depthwise(middle, kernels[1], dilations[1]) if middle else None
-        self.high = depthwise(high, kernels[2], dilations[2])
+        self.base = dilated_depthwise(channels, kernels[0], dilations[0])
+        self.middle = dilated_depthwise(middle, kernels[1], dilations[1]) if middle else None
+        self.high = dilated_depthwise(high, kernels[2], dilations[2])
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:

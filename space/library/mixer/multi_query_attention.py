@@ -18,7 +18,7 @@ class MultiQueryPartitionAttention(nn.Module):
 
     fused_outputs: ClassVar[dict[str, int]] = {"key_value": 2}
 
-    def __init__(self, channels: int, heads: int, partition: nn.Module) -> None:
+    def __init__(self, channels: int, heads: int, partition: Partition) -> None:
         super().__init__()
         self.heads = heads
         self.partition = partition
@@ -34,7 +34,9 @@ class MultiQueryPartitionAttention(nn.Module):
             mask = mask.repeat(x.shape[0], 1, self.heads, 1)
         # the heads are so many more queries to the same keys
         mixed = F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], attn_mask=mask)[:, 0]
-        y: Tensor = self.project(self.partition.merge(out_of_heads(mixed.unflatten(1, (self.heads, -1)))))
+        y: Tensor = self.project(
+            self.partition.merge(out_of_heads(mixed.reshape(mixed.shape[0], self.heads, -1, mixed.shape[2])))
+        )
         return y
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from torch import nn
-
 from archfront.space.library.block.basic import BasicBlock
 from archfront.space.library.topology.stream_module import StreamModule
 from archfront.space.library.topology.stream_transition import StreamTransition

@@ -46,7 +46,9 @@ class StreamExchange(nn.Module):
     def merged(self, streams: tuple[Tensor, ...], target: int) -> Tensor:
         """The sum of all streams at the size of one of them."""
         total = streams[target]
-        for source, path in enumerate(self.paths[target]):  # type: ignore[arg-type]
+        paths = self.paths[target]
+        assert isinstance(paths, nn.ModuleList)
+        for source, path in enumerate(paths):
             if source < target:
                 total = total + path(streams[source])
             elif source > target:
@@ -63,7 +65,9 @@ class ParallelStreams(nn.Module):
         self.exchange = exchange
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        y: tuple[Tensor, ...] = self.exchange(tuple(blocks(level) for blocks, level in zip(self.streams, x, strict=True)))
+        y: tuple[Tensor, ...] = self.exchange(
+            tuple(blocks(level) for blocks, level in zip(self.streams, x, strict=True))
+        )
         return y
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class StreamSplit(nn.Module):
 def new_stream(in_channels: int, out_channels: int, steps: int) -> nn.Module:
     """3x3 convolutions with norm and ReLU, each of which halves the map; the last one changes the width."""
     widths = [in_channels] * steps + [out_channels]
-    return nn.Sequential(*(ConvNormAct(a, b, 3, 2, activation="relu") for a, b in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(*(ConvNormAct(a, b, 3, 2, activation="relu") for a, b in pairwise(widths)))
 
 
 class StreamTransition(Topology):

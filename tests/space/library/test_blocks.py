@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError, SpecError
 from archfront.space.library.block.basic import BasicBlock
 from archfront.space.library.block.bottleneck import Bottleneck
@@ -19,7 +21,6 @@ from archfront.space.library.operator.conv import Conv
 from archfront.space.library.operator.separable import SeparableConv
 from archfront.space.spec import StridedBlock
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 X = Feature(16, (9, 7))
 STRIDED = [BasicBlock(), Bottleneck(), MBConv(), FusedMBConv(), WideBasic()]

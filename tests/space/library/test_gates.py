@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.gate.cbam import CBAM
 from archfront.space.library.gate.eca import ECA
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.references.resnet import residual_network
 from archfront.space.types import Feature, Image
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 X = Feature(32, (7, 5))
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archfront.hw_profiles.cost import cost, count
-from archfront.hw_profiles.profile import Profile
+from archfront.hw_profiles.profile import local_profile
 from archfront.hw_profiles.runtimes import RUNTIMES
 from archfront.space.architecture import Architecture
 from archfront.space.domains import int_range, one_of
@@ -149,7 +149,7 @@ def test_number_of_streams_modules_blocks_and_block_are_choices_of_a_space() -> 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
 def test_parts_that_take_or_yield_several_resolutions_are_measured_like_others(runtime: str, tmp_path: object) -> None:
-    profile = Profile(runtime=runtime)
+    profile = local_profile(runtime)  # type: ignore[arg-type]
     for spec in (StreamModule(depth=1), CascadeClassifier(classes=5, widths=(8, 16, 32), features=8)):
         prepared = RUNTIMES[runtime].prepare("part", (spec, THREE), profile, tmp_path)  # type: ignore[arg-type]
         assert prepared.difference < 1e-4

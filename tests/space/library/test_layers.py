@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from archfront.space.library.layers import DropPath, LayerNorm2d, LayerScale, make_norm
 
 

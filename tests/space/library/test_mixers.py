@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.channel_mixer.feed_forward import FeedForward
 from archfront.space.library.channel_mixer.gated import GatedFeedForward
@@ -17,7 +19,6 @@ from archfront.space.library.mixer.token_mlp import TokenMLP
 from archfront.space.library.mixer.window_attention import WindowAttention
 from archfront.space.spec import Spec
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def prepared(spec: Spec, size: tuple[int, int], channels: int = 8) -> tuple[nn.Module, Tensor]:

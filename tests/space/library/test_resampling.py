@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.downsample.convolution import ConvDownsample
 from archfront.space.library.downsample.pooling import PoolDownsample
@@ -18,7 +20,6 @@ from archfront.space.library.stem.patch import PatchStem
 from archfront.space.library.upsample.interpolate import Interpolate
 from archfront.space.spec import Operator, Spec
 from archfront.space.types import Feature, Image
-from torch import Tensor, nn
 
 
 def prepared(spec: Spec, x: Feature) -> tuple[nn.Module, Tensor]:

@@ -1,0 +1,5 @@
+"""`python -m archfront` is the `archfront` program."""
+
+from .cli import main
+
+main()
