@@ -13,7 +13,6 @@ class Advance(Protocol):
     def __call__(self, done: int, detail: str, total: int | None = None) -> None: ...
 
 
-
 class Reporter(Protocol):
     """Where progress goes."""
 

@@ -79,6 +79,7 @@ class Study:
         study = Study(Path(path))
         if not study.config_file.is_file():
             raise StudyError(f"{path} is no study: it has no study.toml; archfront search --name ... makes one")
+        _ = study.config  # imports the blocks that the files of the study name
         return study
 
     @property

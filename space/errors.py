@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LISTED = 24
+"""Known names that a message lists before it says how many more there are."""
+
 
 class ArchfrontError(Exception):
     """Base of every error that archfront raises on purpose; the command line prints it without a traceback."""
@@ -32,7 +35,10 @@ class SpaceError(ArchfrontError, ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for a misspelt name, or the list of what is known."""
+    """`"; did you mean 'x'?"` for a misspelt name, or what is known, the first of it where it is much."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names) or 'none'}"
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"; known: {', '.join(names[:LISTED]) or 'none'}{more}"

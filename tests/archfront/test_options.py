@@ -8,11 +8,13 @@ from archfront.options import SHORT, base_config, configure, default_folder, fin
 from archfront.search.config import ConfigError, StudyConfig, dump, load
 from archfront.search.study import StudyError
 
+DATA = str(Path("x.npz").resolve())
+
 
 def test_every_short_name_changes_exactly_its_key() -> None:
     values = {
         "space": "mobile", "device": "local-cpu-torch", "budget": "params<=1M", "seed": 3, "storage": "sqlite:///x.db",
-        "data": str(Path("x.npz").resolve()), "size": [16, 24], "limit": 50, "skip_bad": True, "sampler": "tpe", "trials": 7, "minutes": 2.0,
+        "data": DATA, "size": [16, 24], "limit": 50, "skip_bad": True, "sampler": "tpe", "trials": 7, "minutes": 2.0,
         "objectives": ["accuracy", "params"], "epochs": 2, "final_epochs": 4, "members": 3,
     }  # fmt: skip
     assert values.keys() == SHORT.keys()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import Activation, image, kept, resampled, scaled
 from archfront.space.library.layers import ConvNormAct, DropPath, Shortcut, make_activation
 from archfront.space.library.operator.conv import Conv
 from archfront.space.spec import Factor, Gate, Operator, Paper, Probability, StridedBlock
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class BottleneckBlock(nn.Module):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import Activation, image, kept, scaled
 from archfront.space.library.layers import ConvNormAct, DropPath
 from archfront.space.spec import Factor, Gate, Odd, Paper, Probability, StridedBlock
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class InvertedResidual(nn.Module):

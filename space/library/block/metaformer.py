@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.channel_mixer.feed_forward import FeedForward
 from archfront.space.library.common import Norm, image, kept
 from archfront.space.library.layers import DropPath, LayerScale, make_norm
 from archfront.space.spec import Block, ChannelMixer, Factor, Mixer, Paper, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class MetaFormerBlock(nn.Module):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import Activation, image, kept
 from archfront.space.library.layers import DropPath, make_activation
 from archfront.space.spec import Gate, Odd, Paper, Probability, Rule, StridedBlock
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class PreActivationConv(nn.Sequential):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import Activation, image, scaled
 from archfront.space.library.layers import make_activation
 from archfront.space.spec import ChannelMixer, Factor, Paper, Probability
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class GatedMLP(nn.Module):

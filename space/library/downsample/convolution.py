@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import nn
+
 from archfront.space.library.common import image
 from archfront.space.library.layers import ConvNormAct
 from archfront.space.spec import Downsample, Odd, Paper
 from archfront.space.types import Feature
-from torch import nn
 
 
 class ConvDownsample(Downsample):

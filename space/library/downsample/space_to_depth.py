@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import divisors, image, listed
 from archfront.space.library.layers import ConvNormAct
 from archfront.space.spec import Downsample, Odd, Paper
 from archfront.space.types import Feature
-from torch import nn
 
 
 class SpaceToDepthConv(nn.Sequential):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.spec import Factor, Gate, Odd, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class EfficientChannelAttention(nn.Module):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from torch import nn
+
 from archfront.space.library.common import image
 from archfront.space.library.layers import make_activation, make_norm
 from archfront.space.spec import Head, Paper, Positive, Probability
 from archfront.space.types import Feature, Scores
-from torch import nn
 
 
 class ClassifierHead(nn.Sequential):

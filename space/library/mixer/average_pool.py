@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from archfront.space.library.common import image
 from archfront.space.spec import Mixer, Odd, Paper
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class AveragePoolMixer(nn.Module):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.spec import Mixer, Paper
 from archfront.space.types import Feature
-from torch import nn
 
 
 class IdentityMixer(Mixer):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.library.common import head_count, image
 from archfront.space.spec import Mixer, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 class MultiHeadSelfAttention2d(nn.Module):

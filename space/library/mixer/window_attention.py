@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from archfront.space.library.common import head_count, image
 from archfront.space.spec import Mixer, Paper, Positive
 from archfront.space.types import Feature
-from torch import Tensor, nn
 
 
 def relative_positions(window: int) -> Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import image
 from archfront.space.spec import Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
-from torch import nn
 
 
 class Conv(Operator):

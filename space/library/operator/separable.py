@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from archfront.space.library.common import image
 from archfront.space.spec import Odd, Operator, Paper
 from archfront.space.types import Feature
-from torch import nn
 
 
 class SeparableConv2d(nn.Sequential):
