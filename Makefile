@@ -45,7 +45,7 @@ links:
 	@ln -s $(foreach item,$(filter-out %/__pycache__,$(wildcard archfront/*)),../../../$(item)) $(TYPING)
 	@ln -s $(foreach room,$(ROOMS),../../../$(room)) $(TYPING)
 
-docs: $(READY)  ## write the generated pages: docs/blocks.md, docs/configuration.md
+docs: $(READY)  ## write the generated pages: docs/blocks.md, docs/library.md, docs/configuration.md
 	$(BIN)/python docs/generate.py
 
 clean:  ## remove what make made; runs/ stays

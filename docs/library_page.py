@@ -101,7 +101,7 @@ def paper_row(kind: str, number: int, key: str) -> str:
     """One paper: what it is, its blocks by kind, its networks."""
     blocks = [spec for spec in catalogue.blocks() if is_own(spec) and spec.paper and spec.paper.key == key]
     networks = [each for each in references.values() if each.paper.key == key]
-    papers = [each.paper for each in (*blocks, *networks) if each.paper]
+    papers = [spec.paper for spec in blocks if spec.paper] + [each.paper for each in networks]
     about = f"{short(papers[0])} | {by_kind(blocks)}" if papers else COMPOSED[key]
     return f"{number} | `{key}` | {kind} | {about} | {escaped(', '.join(sorted(each.name for each in networks)))}"
 

@@ -93,6 +93,8 @@ class Transition(Chain):
         from .library.downsample.convolution import ConvDownsample
 
         block = Link("", self.block)
+        if not isinstance(x, Feature):
+            raise ShapeError(f"{type(self.block).__name__} takes one resolution, got {x}")
         if x.at(self.width, self.stride) == x:
             return (block,)
         return Link("downsample", ConvDownsample(width=self.width, stride=self.stride)), block

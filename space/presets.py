@@ -42,7 +42,6 @@ from .library.mixer.self_attention import SelfAttention
 from .library.mixer.spatial_reduction_attention import SpatialReductionAttention
 from .library.mixer.window_attention import WindowAttention
 from .library.stem.convolution import ConvStem
-from .library.stem.patch import PatchStem
 from .network import Network, Stage
 from .space import Space
 from .spec import Mixer, Positive
@@ -263,7 +262,8 @@ def metaformer(x: Feature, classes: int) -> Space:
 def isotropic(x: Feature, classes: int) -> Space:
     """Patches with learnt positions, then blocks; searches width, depth, the mixer and the expansion of every block.
 
-    The map has 8 to 15 positions along its shorter side, as patches of 1, 2, 4, ... pixels allow.
+    The map has 8 to 15 positions along its shorter side, as patches 1, 2, 4, ... pixels apart allow. Patches overlap and
+    are normalised: bare pixels or tiles hardly train within the epochs of a search.
     """
     width = tied("width", one_of(64, 96, 128, 192))
     patch = entry_stride(x, 8, 0, most=64)
@@ -278,7 +278,7 @@ def isotropic(x: Feature, classes: int) -> Space:
     return Space(
         x,
         Network(
-            stem=PatchStem(width=width, patch=patch, kernel=patch),
+            stem=entry(width, patch),
             stages=(
                 Stage(width=width, block=AbsolutePosition()),
                 Stage(width=width, depth=int_range(3, 8), block=block),

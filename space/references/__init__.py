@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpecError, nearest
-from archfront.space.network import Network
-from archfront.space.spec import Paper
+from archfront.space.spec import Paper, Spec
 from archfront.space.types import Feature, Image
 
-MakeNetwork = Callable[[int], Network]
+MakeNetwork = Callable[[int], Spec]
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,17 @@ def published(
 
 
 def reference(name: str) -> Reference:
-    """The reference architecture called `name`."""
-    if name not in references:
-        raise SpecError(f"unknown reference architecture {name!r}{nearest(name, references)}")
-    return references[name]
+    """The reference architecture called `name`; capitals, dashes and the like do not matter ("resnet50", "ResNet-50")."""
+    if name in references:
+        return references[name]
+    alike = [known for known in references if _plain(known) == _plain(name)]
+    if len(alike) != 1:
+        raise SpecError(f"unknown reference architecture {name!r}{nearest(name, alike or references)}")
+    return references[alike[0]]
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
 
 
 for _found in pkgutil.iter_modules(__path__, f"{__name__}."):

@@ -113,7 +113,7 @@ def pan(scale: int, colours: int, width: int = 40, upsampled: int = 24, blocks: 
     )
 
 
-@published(  # type: ignore[arg-type] # no chain
+@published(
     "PAN x4",
     paper=PAPER,
     params=272_419,
@@ -127,7 +127,7 @@ def pan_x4(classes: int) -> SuperResolution:
     return pan(4, classes)
 
 
-@published(  # type: ignore[arg-type] # no chain
+@published(
     "PAN x2",
     paper=PAPER,
     params=261_403,
@@ -141,7 +141,7 @@ def pan_x2(classes: int) -> SuperResolution:
     return pan(2, classes)
 
 
-@published(  # type: ignore[arg-type] # no chain
+@published(
     "PAN x3",
     paper=PAPER,
     params=261_403,

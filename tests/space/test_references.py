@@ -84,3 +84,8 @@ def test_references_run_on_other_images_and_classes_and_survive_json(name: str) 
 def test_a_misspelt_reference_names_the_nearest_one() -> None:
     with pytest.raises(SpecError, match="'resnet5'; did you mean 'resnet50'"):
         reference("resnet5")
+
+
+def test_the_spelling_of_a_name_does_not_matter() -> None:
+    assert reference("GHOSTNET_1.0x") is references["GhostNet-1.0x"]
+    assert reference("ResNet-50") is references["resnet50"]
