@@ -82,8 +82,9 @@ class ConvProjectedSelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         token = None if self.grid is None else x[:, :, 0, :1]
         positions = x if self.grid is None else x[:, :, 0, 1:].reshape(*x.shape[:2], *self.grid)
+        # head dim innermost: the CPU's fused attention takes no other layout, and falls back to L x L matrices
         query, key, value = (
-            project(positions, token).unflatten(1, (self.heads, -1)).transpose(2, 3)
+            project(positions, token).unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous()
             for project in (self.query, self.key, self.value)
         )
         mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)

@@ -29,7 +29,9 @@ class LocallyEnhancedSelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x)
-        query, key, value = qkv.flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2).unbind(1)
+        heads = qkv.flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
+        # head dim innermost: the CPU's fused attention takes no other layout, and falls back to L x L matrices
+        query, key, value = heads.contiguous().unbind(1)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2).reshape(x.shape)
         near = self.local(x if self.source == "input" else qkv.chunk(3, 1)[2])
         y: Tensor = self.project(mixed + near)

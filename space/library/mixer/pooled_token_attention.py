@@ -29,9 +29,10 @@ class PooledTokenSelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(2)
-        query = self.query(tokens).unflatten(1, (self.heads, -1)).transpose(-1, -2)
+        # head dim innermost: the CPU's fused attention takes no other layout, and falls back to L x L matrices
+        query = self.query(tokens).unflatten(1, (self.heads, -1)).transpose(-1, -2).contiguous()
         key_value = self.key_value(self.norm(self.pool(tokens))).unflatten(1, (2, self.heads, -1))
-        key, value = key_value.transpose(-1, -2).unbind(1)
+        key, value = key_value.transpose(-1, -2).contiguous().unbind(1)
         mixed = F.scaled_dot_product_attention(query, key, value)
         y: Tensor = self.project(mixed.transpose(-1, -2).flatten(1, 2))
         return y.reshape(x.shape)

@@ -45,11 +45,12 @@ class RelativeBiasSelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         heads = self.qkv(x).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
-        query, key, value = heads.unbind(1)
+        # head dim innermost: the CPU's fused attention takes no other layout, and falls back to L x L matrices
+        query, key, value = heads.contiguous().unbind(1)
         table: Tensor = self.table
         if self.resized is not None:
             table = F.interpolate(table, size=self.resized, mode="bilinear", align_corners=False)
-        bias = table.flatten(1)[:, self.offsets][None]
+        bias = table.flatten(1).index_select(1, self.offsets.flatten()).reshape(1, -1, *self.offsets.shape)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         y: Tensor = self.project(mixed.transpose(-1, -2).reshape(x.shape))
         return y

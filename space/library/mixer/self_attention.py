@@ -25,7 +25,8 @@ class MultiHeadSelfAttention2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         heads = self.qkv(x).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
-        query, key, value = heads.unbind(1)
+        # head dim innermost: the CPU's fused attention takes no other layout, and falls back to L x L matrices
+        query, key, value = heads.contiguous().unbind(1)
         mixed = F.scaled_dot_product_attention(query, key, value)
         y: Tensor = self.project(mixed.transpose(-1, -2).reshape(x.shape))
         return y

@@ -48,9 +48,10 @@ class ReducedSelfAttention(nn.Module):
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        query = self.query(x).flatten(2).unflatten(1, (self.heads, -1)).transpose(-1, -2)
+        # head dim innermost: the CPU's fused attention takes no other layout, and falls back to L x L matrices
+        query = self.query(x).flatten(2).unflatten(1, (self.heads, -1)).transpose(-1, -2).contiguous()
         key_value = self.key_value(self.reduction(x)).flatten(2).unflatten(1, (2, self.heads, -1))
-        key, value = key_value.transpose(-1, -2).unbind(1)
+        key, value = key_value.transpose(-1, -2).contiguous().unbind(1)
         mixed = F.scaled_dot_product_attention(query, key, value)
         y: Tensor = self.project(mixed.transpose(-1, -2).reshape(x.shape))
         return y

@@ -69,7 +69,7 @@ class WindowSelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.split(self.qkv(x)).unbind(0)
-        bias = self.bias.flatten(1)[:, self.offsets][None]
+        bias = self.bias.flatten(1).index_select(1, self.offsets.flatten()).reshape(1, -1, *self.offsets.shape)
         if self.mask is not None:
             bias = (bias + self.mask).repeat(x.shape[0], 1, 1, 1)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
@@ -82,7 +82,8 @@ class WindowSelfAttention(nn.Module):
         qkv = qkv.roll((-self.shift[0], -self.shift[1]), (2, 3))
         rows, columns = self.grid
         qkv = qkv.reshape(-1, 3, self.heads, self.head_dim, rows, self.window, columns, self.window)
-        return qkv.permute(1, 0, 4, 6, 2, 5, 7, 3).flatten(5, 6).flatten(1, 3)
+        # one column of windows leaves a view, and the CPU's fused attention takes only the head dim innermost
+        return qkv.permute(1, 0, 4, 6, 2, 5, 7, 3).flatten(5, 6).flatten(1, 3).contiguous()
 
     def merge(self, windows: Tensor) -> Tensor:
         """The inverse of `split` for one map: (N windows, heads, L, C / heads) to (N, C, H, W)."""
