@@ -66,12 +66,18 @@ class SupernetAccuracy:
     def calibration(self) -> list[Tensor]:
         """The batches from which batch statistics are computed."""
         images = torch.arange(min(self.calibration_images, len(self.data.train)))
-        return [x for x, _ in batches(self.data.train.take(images), self.batch) if len(x) > 1]
+        split = self.data.train.take(images).to(self.supernet.device)
+        return [x for x, _ in batches(split, self.batch) if len(x) > 1]
+
+    @cached_property
+    def validation(self) -> Split:
+        """The validation images, where the supernet is."""
+        return self.data.validation.to(self.supernet.device)
 
     def evaluate(self, architecture: Architecture) -> dict[str, Measurement]:
         """`supernet_accuracy` on the validation split."""
         candidate = self.supernet.candidate(architecture).calibrate(self.calibration)
-        return {"supernet_accuracy": score(candidate, self.data.validation, self.task)}
+        return {"supernet_accuracy": score(candidate, self.validation, self.task)}
 
 
 def fine_tune(

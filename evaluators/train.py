@@ -206,7 +206,7 @@ class Training:
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"weight/{name}"])
                 state = {
-                    key.split("/", 2)[1]: tensors[key]
+                    key.split("/", 2)[1]: tensors[key].to(parameter.device)
                     for key in (f"optimizer/{kind}/{name}" for kind in ("step", "exp_avg", "exp_avg_sq"))
                     if key in tensors
                 }

@@ -219,7 +219,7 @@ class Search:
         training = Training(
             self.supernet.store.parameters,
             sandwich,
-            self.data.train,
+            self.data.train.to(self.supernet.device),
             recipe,
             seed=self.config.seed,
             checkpoint=self.study.checkpoint,
