@@ -144,7 +144,7 @@ OPSET = 20
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep the exporters' chatter (deprecation, tracing, missing torchvision) away: what they wrote is verified."""
     logger = logging.getLogger("torch.onnx")
     level, log = logger.level, torch._C._jit_onnx_log
@@ -168,7 +168,7 @@ def export_onnx(module: nn.Module, inputs: tuple[Any, ...], file: Path) -> str:
     Raises:
         LatencyError: neither exporter can.
     """
-    with _quiet(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         try:
             torch.onnx.export(module, inputs, file, dynamo=False, opset_version=OPSET)
             return "torchscript"

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from archfront.hw_profiles.runtimes import OPSET, quiet_exporter
+
 from .definitions import ExportError
-
-OPSET = 20
-"""Understood by the runtimes in use on devices, and the one at which latency is measured."""
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's chatter (missing torchvision, its own deprecations) away: what it writes is verified."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def write_onnx(network: nn.Module, inputs: Tensor, path: Path) -> None:
     """Write a network in evaluation mode, weights included, for inputs like `inputs` and any number of them."""
-    with _quiet():
+    with quiet_exporter():
         try:
             torch.onnx.export(
                 network,
