@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archfront.hw_profiles.runtimes import OPSET
 from archfront.space.architecture import Architecture
 
 from .card import check_card, describe, own_card, to_json
 from .definitions import ExportError
-from .onnx_file import OPSET, run_onnx, write_onnx
+from .onnx_file import run_onnx, write_onnx
 from .source import check_name, source
 
 CODE_TOLERANCE = 1e-5
