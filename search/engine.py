@@ -47,6 +47,8 @@ from .trials import FINAL_METRIC, OBJECTIVES, Trial, TrialLog
 ADDITIVE = ("params", "macs", "latency_ms", "peak_excess")
 """What adds up over parts; `peak_excess` stands for peak memory: the number of parts that break its bound."""
 
+NO_EXCESS = Bound("peak_bytes", high=0.5)
+
 
 @dataclass
 class Search:
@@ -71,6 +73,7 @@ class Search:
         with self.study.locked():
             self.study.settle(self.config)
             self._remember()
+            self.exact_region.check()  # before anything is measured
             self.latency.prepare()
             self._explain()
             self.region.check()
@@ -152,32 +155,37 @@ class Search:
         return Bounds(costs, low, high) if np.isfinite([*low[:2], *high]).any() else None
 
     @cached_property
+    def exact_region(self) -> Region:
+        """What the budget leaves of the space, judged by exact counts alone."""
+        metrics = tuple(name for name in ADDITIVE if name != "latency_ms")
+        sums = {"peak_excess": NO_EXCESS}
+        return Region(self.space, self.budget, metrics, self._exact_costs, sums, self._exact, self._shown)
+
+    @cached_property
     def region(self) -> Region:
         """What the budget leaves of the space, judged by exact counts and predicted latency."""
-        sums = {
-            "latency_ms": self.latency.sum_bound(self.budget["latency_ms"]),
-            "peak_excess": Bound("peak_bytes", high=0.5),
-        }
+        sums = {"latency_ms": self.latency.sum_bound(self.budget["latency_ms"]), "peak_excess": NO_EXCESS}
         return Region(self.space, self.budget, ADDITIVE, self._part_costs, sums, self._cheap, self._shown)
+
+    def _exact(self, architecture: Architecture) -> dict[str, float]:
+        return {name: m.value for name, m in cost(architecture).measurements().items()}
 
     def _cheap(self, architecture: Architecture) -> dict[str, float]:
         """What is known of an architecture before it is trained."""
-        exact = {name: m.value for name, m in cost(architecture).measurements().items()}
-        return exact | {"latency_ms": self.latency.predict(architecture).value}
+        return self._exact(architecture) | {"latency_ms": self.latency.predict(architecture).value}
 
     def _shown(self, name: str, total: float) -> str:
         if name == "peak_excess":
             return f"{total:.0f} parts that need more memory"
         return metric(name).format(self.latency.typical(total) if name == "latency_ms" else total)
 
-    def _part_costs(self, spec: Spec, x: FeatureType) -> Sequence[float]:
+    def _exact_costs(self, spec: Spec, x: FeatureType) -> tuple[float, float, float]:
         counted = part_cost(spec, x)
-        return (
-            counted.params,
-            counted.macs,
-            self.latency.part_ms(spec, x),
-            float(not self.budget["peak_bytes"].holds(counted.peak_bytes)),
-        )
+        return counted.params, counted.macs, float(not self.budget["peak_bytes"].holds(counted.peak_bytes))
+
+    def _part_costs(self, spec: Spec, x: FeatureType) -> Sequence[float]:
+        params, macs, excess = self._exact_costs(spec, x)
+        return params, macs, self.latency.part_ms(spec, x), excess
 
     def _remember(self) -> None:
         text = json.dumps([self.space.input.to_dict(), encode(self.space.network)], sort_keys=True)

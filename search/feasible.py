@@ -104,9 +104,11 @@ class Region:
     def _alone(self, name: str, reached: float) -> str:
         bound = self._bound(name)
         above = reached > bound.high
-        distance = abs(reached / (bound.high if above else bound.low) - 1)
+        limit = bound.high if above else bound.low
+        share = abs(reached / limit - 1) if limit else math.inf
+        distance = f"{share:.0%} {'above' if above else 'below'}" if share < 2 else f"{reached / limit:.3g} times"
         text = f"no architecture of the space keeps {self._wanted(name)}: the {'least' if above else 'most'} that it reaches is "
-        text += f"{self.shown(name, reached)}, {distance:.0%} {'above' if above else 'below'} the bound"
+        text += f"{self.shown(name, reached)}, {distance} the bound"
         if above:
             text += f". Nearest architecture:\n{self._sketch(self.cheapest(name))}"
         return text
@@ -118,7 +120,7 @@ class Region:
 
     def _sketch(self, architecture: Architecture) -> str:
         sums = self.sums_of(architecture)
-        figures = ", ".join(f"{name} {self.shown(name, value)}" for name, value in sums.items())
+        figures = ", ".join(f"{name} {self.shown(name, value)}" for name, value in sums.items() if name in METRICS)
         choices = ", ".join(f"{site}={label}" for site, label in self.space.choices(architecture).items())
         return f"  {figures}\n  {choices}"
 

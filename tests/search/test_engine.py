@@ -142,7 +142,7 @@ def test_a_study_in_use_is_refused(finished: tuple[Search, Recorder]) -> None:
     [
         (
             "params<=100",
-            r"no architecture of the space keeps params <= .*: the least that it reaches is .*above the bound.*Nearest",
+            r"no architecture of the space keeps params <= .*: the least that it reaches is .*times the bound.*Nearest",
         ),
         ("params>=1G", r"the most that it reaches is"),
         ("flops<=1k, params<=8k", r"no architecture of the space keeps macs"),
