@@ -161,9 +161,10 @@ def architecture(cls: type[Spec], x: Feature = INPUT) -> Architecture:
 
 
 def own_parts(cls: type[Spec], x: Feature) -> list[Part]:
-    """The parts that a block stands in, of every variant that fits `x`, each once."""
-    parts = (part for found in architectures(cls, x) for part in found.parts if holds(part.spec, cls))
-    return list(dict.fromkeys(Part("", part.spec, part.input) for part in parts))
+    """The parts that a block stands in, of every variant that fits `x`, each once; all of them where it is made of parts."""
+    parts = [part for found in architectures(cls, x) for part in found.parts]
+    own = [part for part in parts if holds(part.spec, cls)]
+    return list(dict.fromkeys(Part("", part.spec, part.input) for part in own or parts))
 
 
 def holds(value: Any, cls: type[Spec]) -> bool:

@@ -15,7 +15,7 @@ from archfront.hw_profiles.cost import cost, count, part_cost
 from archfront.hw_profiles.runtimes import export_onnx
 from archfront.reports.onnx_file import run_onnx
 from archfront.reports.source import source
-from archfront.space import Architecture, Feature, Image, ShapeError, Space, Spec, one_of
+from archfront.space import Architecture, Image, ShapeError, Space, Spec, one_of
 from archfront.space.network import Network
 
 from . import contract
@@ -198,4 +198,3 @@ def test_the_contract_reaches_every_kind_of_block() -> None:
         "topology",
         "head",
     }
-    assert Feature(3, (16, 12)) == contract.INPUT
