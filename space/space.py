@@ -186,22 +186,15 @@ class Space:
             bounds: additive costs to stay within; sampling is then over sites.
         """
         rng = seed if isinstance(seed, random.Random) else random.Random(seed)
-        reason = "its predicates (where=...) accept none of them"
         for _ in range(TRIES):
-            try:
-                if bounds is None and over == "architectures":
-                    picks = self.graph.sample(rng)
-                else:
-                    picks = self.graph.walk(lambda site, domain, options: rng.choice(options), self._domains, bounds)
-            except SpaceError as error:
-                if bounds is None:
-                    raise
-                reason = str(error)
-                continue
+            if bounds is None and over == "architectures":
+                picks = self.graph.sample(rng)
+            else:
+                picks = self.graph.walk(lambda site, domain, options: rng.choice(options), self._domains, bounds)
             architecture = self.at(picks)
             if self._accepts(architecture):
                 return architecture
-        raise SpaceError(f"{TRIES:,} random architectures of the space were all refused: {reason}")
+        raise SpaceError(f"its predicates (where=...) refused {TRIES:,} random architectures of the space")
 
     def closest(
         self, wanted: Assignment, bounds: Bounds | None = None, rng: random.Random | None = None
@@ -250,10 +243,7 @@ class Space:
             wanted = dict(picks)
             for site in rng.sample(list(picks), min(sites, len(picks))):
                 wanted[site] = rng.choice([i for i in range(len(self._domains[site].options)) if i != picks[site]])
-            try:
-                mutant = self.closest(wanted, bounds, rng)
-            except SpaceError:
-                continue
+            mutant = self.closest(wanted, bounds, rng)
             if mutant != architecture and self._accepts(mutant):
                 return mutant
         raise SpaceError(f"architecture {architecture.digest} has no neighbour in this space")
@@ -264,20 +254,15 @@ class Space:
         """A random architecture that takes every choice from one of two parents."""
         rng = seed if isinstance(seed, random.Random) else random.Random(seed)
         first, second = self.assignment(a), self.assignment(b)
-        reason = ""
         for _ in range(TRIES):
             wanted = {
                 site: (first if site not in second or (site in first and rng.random() < 0.5) else second)[site]
                 for site in {**first, **second}
             }
-            try:
-                child = self.closest(wanted, bounds, rng)
-            except SpaceError as error:
-                reason = str(error)
-                continue
+            child = self.closest(wanted, bounds, rng)
             if self._accepts(child):
                 return child
-        raise SpaceError(f"no child of these two architectures is in the space: {reason or 'predicates refuse them'}")
+        raise SpaceError("no child of these two architectures is in the space: its predicates (where=...) refuse them")
 
     # ------------------------------------------------------------------ other forms
 

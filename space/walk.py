@@ -11,7 +11,7 @@ import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from itertools import accumulate
+from itertools import accumulate, combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +19,28 @@ from numpy.typing import NDArray
 
 from .domains import Domain, Repeat, has_shared, tie_names
 from .errors import ShapeError, SpaceError
-from .network import Chain, Part
+from .network import Chain, Composite, Part, leaves
 from .resolve import Assignment, PickIndex, Place, depth_place, raw_size, resolve, resolve_fields, rows, site_of
 from .spec import Spec
 from .types import FeatureType
 
 LISTED = 50_000
 """Options of one part up to which they are listed one by one; beyond it a part must yield one type whatever is chosen."""
+
+FIRST_STEPS, MOST_STEPS = 250, 4_000
+"""Steps of the first and of the last attempt at a bounded walk; each attempt has twice those of the one before."""
+
+KEPT_DEAD_ENDS = 300
+"""Dead ends that are remembered at a node."""
+
+UNLISTED_TRIES = 200
+"""Random options of a part that is not listed that are tried in one place of a bounded walk."""
+
+KEPT_LIMITS = 8
+"""Sets of bounds whose dynamic programs are kept."""
+
+ROUNDING = 1e-9
+"""Allowance for rounding in sums of several costs, each in units of its bound."""
 
 Row = tuple[tuple[str, int], ...]
 """Sites decided together, with the index of the option chosen at each."""
@@ -76,6 +91,15 @@ class Bounds(NamedTuple):
     high: NDArray[np.float64]
 
 
+class Visit(NamedTuple):
+    """A node on the way through a bounded walk: the picks so far, what is left of the limits, the rows not given up."""
+
+    node: Node
+    picks: Assignment
+    slack: NDArray[np.float64]
+    open: list[int]
+
+
 class Node:
     """A partial architecture: everything before it is decided, `edges` are the ways to go on."""
 
@@ -94,6 +118,11 @@ class Node:
     def edges(self) -> list[Edge]:
         """The ways to go on that reach the end."""
         return [edge for edge in self.graph.expand(self.state) if edge.child.size]
+
+    @cached_property
+    def unlisted(self) -> Spec | None:
+        """The part that is decided here, where its options are too many to list."""
+        return next((edge.unlisted for edge in self.edges if edge.unlisted is not None), None)
 
     @cached_property
     def size(self) -> int:
@@ -120,7 +149,7 @@ class Node:
             table = np.zeros((len(self.rows), width))
             for i, (_, edge, index) in enumerate(self.rows):
                 if edge.specs is not None and self.state.x is not None:
-                    table[i] = cost(edge.specs[index], self.state.x)
+                    table[i] = _total(cost, edge.specs[index], self.state.x)
             self._costs[cost] = table
         return self._costs[cost]
 
@@ -142,11 +171,98 @@ class Node:
         return self._extremes[cost]
 
 
+class Limits:
+    """Bounds as limits on sums of costs, with what the rest of the network takes of each at least, node by node.
+
+    A bound on one metric is one limit, and then the least that a rest takes decides exactly whether it can still be
+    kept. Bounds on several metrics can each be within reach and still exclude each other; sums of two or more of them,
+    each in units of its bound, are further limits (surrogate constraints: Glover, 1968) that show most of such dead
+    ends early. The others are found by turning back, and remembered.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.cost = bounds.cost
+        self.width = len(bounds.high)
+        identity = np.eye(self.width)
+        rows = [identity[np.isfinite(bounds.high)], -identity[np.isfinite(bounds.low)]]
+        single = np.concatenate(rows)
+        limit = np.concatenate([bounds.high[np.isfinite(bounds.high)], -bounds.low[np.isfinite(bounds.low)]])
+        scale = np.where(limit == 0, 1.0, np.abs(limit))
+        mixed = np.array(list(_mixtures(len(limit)))).reshape(-1, len(limit)) / scale
+        self.matrix = np.concatenate([single, mixed @ single])
+        self.limit = np.concatenate([limit, mixed @ limit])
+        self.limit[len(limit) :] += ROUNDING
+        self._least: dict[Node, NDArray[np.float64]] = {}
+        self._costs: dict[Node, NDArray[np.float64]] = {}
+        self._needs: dict[Node, NDArray[np.float64]] = {}
+        self._given_up: dict[Node, NDArray[np.float64]] = {}
+
+    def part(self, spec: Spec, x: FeatureType | None) -> NDArray[np.float64]:
+        """What one part takes of each limit, (limits,)."""
+        found: NDArray[np.float64] = self.matrix @ _total(self.cost, spec, x)  # type: ignore[arg-type]
+        return found
+
+    def costs(self, node: Node) -> NDArray[np.float64]:
+        """What the part that each row of a node decides takes of each limit, (rows, limits)."""
+        if node not in self._costs:
+            self._costs[node] = node.costs(self.cost, self.width) @ self.matrix.T
+        return self._costs[node]
+
+    def needs(self, node: Node) -> NDArray[np.float64]:
+        """What each row of a node takes at least of each limit together with everything after it, (rows, limits)."""
+        if node not in self._needs:
+            rest = np.array([self.least(edge.child) for _, edge, _ in node.rows])
+            self._needs[node] = self.costs(node) + rest.reshape(len(node.rows), -1)
+        return self._needs[node]
+
+    def least(self, node: Node) -> NDArray[np.float64]:
+        """The least that completing a node takes of each limit; of a part that is not listed nothing is known."""
+        if node not in self._least:
+            if node.done:
+                self._least[node] = np.zeros(len(self.limit))
+            elif node.unlisted is not None:
+                unknown = np.where((self.matrix >= 0).all(axis=1), 0.0, -np.inf)
+                self._least[node] = unknown + self.least(node.edges[0].child)
+            else:
+                self._least[node] = self.needs(node).min(axis=0)
+        return self._least[node]
+
+    def open(self, node: Node, slack: NDArray[np.float64]) -> list[int]:
+        """The rows of a node from which the end may be reached with this much left of each limit.
+
+        A part that is not listed stands for as many rows as it is worth trying.
+        """
+        if node.done or (node in self._given_up and (slack <= self._given_up[node]).all(axis=1).any()):
+            return []
+        if node.unlisted is not None:
+            return list(range(UNLISTED_TRIES)) if (self.least(node) <= slack).all() else []
+        return [int(i) for i in np.flatnonzero((self.needs(node) <= slack).all(axis=1))]
+
+    def give_up(self, node: Node, slack: NDArray[np.float64]) -> None:
+        """Remember that there is no way to the end from here with this much left, nor with less."""
+        if node.unlisted is None:
+            known = self._given_up.get(node, np.empty((0, len(slack))))
+            wider = known[~(known <= slack).all(axis=1)][-KEPT_DEAD_ENDS + 1 :]
+            self._given_up[node] = np.concatenate([wider, slack[None]])
+
+
+def _mixtures(limits: int) -> Iterator[NDArray[np.float64]]:
+    """Weights of sums of limits: every pair in three proportions, and all together."""
+    for i, j in combinations(range(limits), 2):
+        for a, b in ((1.0, 1.0), (1.0, 3.0), (3.0, 1.0)):
+            weights = np.zeros(limits)
+            weights[[i, j]] = a, b
+            yield weights
+    if limits > 2:
+        yield np.ones(limits)
+
+
 class Graph:
     """All partial architectures of `template` fed `x`, expanded on demand."""
 
     def __init__(self, template: Spec, x: FeatureType) -> None:
         self._nodes: dict[State, Node] = {}
+        self._limits: dict[tuple[CostOf, bytes, bytes], Limits] = {}
         self.root = self._node(State((Task(Place(), template),), x))
 
     def _node(self, state: State) -> Node:
@@ -219,12 +335,12 @@ class Graph:
         for row, values in rows(decide, shared):
             entered = chain.replaced(values, chain.linked)
             try:
-                links = entered.links(state.x)
+                links, x = entered.links(state.x), entered.entry(state.x)
             except ShapeError:
                 continue
             tasks = tuple(Task(_link_place(chain, place, link.path), link.spec, link.at) for link in links)
             known = {**shared, **dict(row)} if place.shared or any(map(has_shared, own)) else shared
-            yield Edge("", [row], None, self._next(tasks + rest, state.x, known))
+            yield Edge("", [row], None, self._next(tasks + rest, x, known))
 
     def _decide_part(self, state: State, spec: Spec, place: Place, rest: tuple[Task, ...]) -> Iterator[Edge]:
         if not spec.has_choices:
@@ -281,50 +397,82 @@ class Graph:
     def walk(self, choose: Choose, domains: dict[str, Domain], bounds: Bounds | None = None) -> Assignment:
         """The picks that `choose` makes site by site; it is offered only options from which the end can be reached.
 
-        With `bounds`, only options from which each bound can still be kept: for one metric that makes every walk
-        feasible; for several together a walk can still run into `SpaceError`, and the caller tries again.
+        With `bounds`, only options from which the bounds can still be kept; see `within`.
         """
+        if bounds is not None:
+            return self._walk_within(choose, domains, self.limits(bounds))
         picks: Assignment = {}
         node = self.root
-        spent = np.zeros(len(bounds.high)) if bounds else np.zeros(0)
         while not node.done:
-            if any(edge.unlisted is not None for edge in node.edges):
-                edge = node.edges[0]
-                _walk_unlisted(node.state, edge, picks, choose, domains)
-                node = edge.child
+            if node.unlisted is not None:
+                _walk_unlisted(node.state, node.unlisted, picks, choose, domains)
+                node = node.edges[0].child
                 continue
-            allowed = self._allowed(node, bounds, spent)
-            _, edge, index = self._narrow(node, allowed, picks, choose, domains)
-            if bounds and edge.specs is not None and node.state.x is not None:
-                spent = spent + np.asarray(bounds.cost(edge.specs[index], node.state.x))
-            node = edge.child
+            if not node.rows:
+                raise SpaceError("the space is empty: no combination of its choices can be built")
+            row = self._narrow(node, list(range(len(node.rows))), picks, choose, domains)
+            node = node.rows[row][1].child
         return picks
 
-    def _allowed(self, node: Node, bounds: Bounds | None, spent: NDArray[np.float64]) -> list[int]:
-        if not node.rows:
-            raise SpaceError("the space is empty: no combination of its choices can be built")
-        if bounds is None:
-            return list(range(len(node.rows)))
-        width = len(bounds.high)
-        own = spent + node.costs(bounds.cost, width)
-        ends = {id(edge.child): edge.child.extremes(bounds.cost, width) for edge in node.edges}
-        low = own + np.array([ends[id(edge.child)][0] for _, edge, _ in node.rows])
-        high = own + np.array([ends[id(edge.child)][1] for _, edge, _ in node.rows])
-        good = ((low <= bounds.high) & (high >= bounds.low)).all(axis=1)
-        if not good.any():
-            raise SpaceError("no completion keeps all bounds together")
-        return [int(i) for i in np.flatnonzero(good)]
+    def limits(self, bounds: Bounds) -> Limits:
+        """What the bounds mean at every node; kept for bounds that come again."""
+        key = bounds.cost, bounds.low.tobytes(), bounds.high.tobytes()
+        found = self._limits.pop(key, None) or Limits(bounds)
+        self._limits[key] = found  # the latest last
+        if len(self._limits) > KEPT_LIMITS:
+            del self._limits[next(iter(self._limits))]
+        return found
+
+    def _walk_within(self, choose: Choose, domains: dict[str, Domain], limits: Limits) -> Assignment:
+        """A walk that turns back where no way on keeps the limits; what was given up stays so for later walks.
+
+        An early choice that leaves next to nothing costs much turning back, so a random walk starts anew after ever
+        longer attempts (Gomes, Selman and Kautz, 1998, Boosting Combinatorial Search Through Randomization).
+        """
+        steps = FIRST_STEPS
+        while steps <= MOST_STEPS:
+            picks = self._attempt(choose, domains, limits, steps)
+            if picks is not None:
+                return picks
+            steps *= 2
+        raise SpaceError("no architecture that keeps all bounds together was found; there may be a few all the same")
+
+    def _attempt(self, choose: Choose, domains: dict[str, Domain], limits: Limits, steps: int) -> Assignment | None:
+        """One attempt; None where it takes more than `steps` steps, those back included."""
+        path = [Visit(self.root, {}, limits.limit, limits.open(self.root, limits.limit))]
+        for _ in range(steps):
+            node, picks, slack, open_rows = path[-1]
+            if node.done:
+                return picks
+            picks = dict(picks)
+            if node.unlisted is not None and open_rows:
+                spec = _walk_unlisted(node.state, node.unlisted, picks, choose, domains)
+                own, child = limits.part(spec, node.state.x), node.edges[0].child
+                open_rows.pop()
+            elif open_rows:
+                row = self._narrow(node, open_rows, picks, choose, domains)
+                own, child = limits.costs(node)[row], node.rows[row][1].child
+                open_rows.remove(row)
+            else:
+                limits.give_up(node, slack)
+                path.pop()
+                if not path:
+                    raise SpaceError("no architecture of the space keeps all bounds together")
+                continue
+            left = slack - own
+            path.append(Visit(child, picks, left, limits.open(child, left)))
+        return None
 
     def _narrow(
         self, node: Node, allowed: list[int], picks: Assignment, choose: Choose, domains: dict[str, Domain]
-    ) -> tuple[Row, Edge, int]:
-        """Choose among the rows of a node one site after the other."""
+    ) -> int:
+        """Choose among the rows of a node one site after the other; the index of the row."""
         listed = node.rows
         depth = 0
         while True:
             row = listed[allowed[0]][0]
             if depth == len(row):
-                return listed[allowed[0]]
+                return allowed[0]
             site = row[depth][0]
             feasible = sorted({listed[i][0][depth][1] for i in allowed})
             index = choose(site, domains[site], feasible)
@@ -349,7 +497,7 @@ class Graph:
             path = node.state.tasks[0].place.position
             for edge in node.edges:
                 specs = _extreme_options(edge.unlisted, node.state) if edge.unlisted is not None else edge.specs or ()
-                for part in (Part(path, spec, node.state.x) for spec in specs):
+                for part in (part for spec in specs for part in leaves(spec, node.state.x, path)):
                     if part not in seen:
                         seen.add(part)
                         yield part
@@ -381,6 +529,14 @@ def _extreme_options(spec: Spec, state: State) -> list[Spec]:
                 known.add(site)
                 pending += [{**wanted, site: index} for index in range(size)]
     return list(found)
+
+
+def _total(cost: CostOf, spec: Spec, x: FeatureType) -> NDArray[np.float64]:
+    """The cost of what an edge decides: of one part, or the sum over the parts that one choice puts at several places."""
+    if not isinstance(spec, Composite):
+        return np.asarray(cost(spec, x), float)
+    total: NDArray[np.float64] = np.sum([cost(part.spec, part.input) for part in leaves(spec, x)], axis=0, dtype=float)
+    return total
 
 
 @lru_cache(maxsize=4096)
@@ -453,11 +609,12 @@ def _sample_unlisted(state: State, spec: Spec, picks: Assignment, rng: random.Ra
     )
 
 
-def _walk_unlisted(state: State, edge: Edge, picks: Assignment, choose: Choose, domains: dict[str, Domain]) -> None:
+def _walk_unlisted(state: State, part: Spec, picks: Assignment, choose: Choose, domains: dict[str, Domain]) -> Spec:
     def pick(site: str, domain: Domain) -> int:
         if site not in picks:
             picks[site] = choose(site, domains[site], range(len(domain.options)))
         return picks[site]
 
-    concrete = resolve(edge.unlisted, pick, state.tasks[0].place)
+    concrete = resolve(part, pick, state.tasks[0].place)
     concrete.output(state.x)
+    return concrete
