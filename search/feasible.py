@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
@@ -125,28 +124,35 @@ class Region:
         return f"  {figures}\n  {choices}"
 
     def _together(self) -> str:
-        rng = random.Random(0)
-        best = min(
-            (self.space.sample(rng, over="sites", bounds=self._one(name)) for name in self.metrics for _ in range(50)),
-            key=self._excess,
-        )
-        broken = [
+        nearest, relaxed = self._relaxed()
+        moves = [
             f"{self._wanted(name)} (it has {self.shown(name, value)})"
-            for name, value in self.sums_of(best).items()
+            for name, value in self.sums_of(nearest).items()
             if not self._bound(name).holds(value)
         ]
         return (
-            f"each bound of the budget ({self.budget}) can be kept alone, but no architecture was found that keeps all. "
-            f"The nearest one breaks {' and '.join(broken)}:\n{self._sketch(best)}"
+            f"each bound of the budget ({self.budget}) can be kept alone, but no architecture keeps all. Loosened by "
+            f"{relaxed:.1%} together, they leave one that breaks {' and '.join(moves)}:\n{self._sketch(nearest)}"
         )
 
-    def _one(self, name: str) -> Bounds:
-        """Bounds with only those on one metric kept."""
-        low = np.full(len(self.metrics), -math.inf)
-        high = np.full(len(self.metrics), math.inf)
-        index = self.metrics.index(name)
-        low[index], high[index] = self._bound(name).low, self._bound(name).high
-        return Bounds(self.cost, low, high)
+    def _relaxed(self) -> tuple[Architecture, float]:
+        """An architecture near the budget, and by which share all bounds have to be loosened together to let it in."""
+        tight, loose = 0.0, 1.0
+        found = None
+        while found is None:
+            found = self._within(loose)
+            tight, loose = (tight, loose) if found else (loose, 2 * loose)
+        while loose - tight > 0.005 * loose:
+            middle = (tight + loose) / 2
+            nearer = self._within(middle)
+            found, tight, loose = (nearer, tight, middle) if nearer else (found, middle, loose)
+        return found, loose
 
-    def _excess(self, architecture: Architecture) -> float:
-        return sum(self._bound(name).excess(value) for name, value in self.sums_of(architecture).items())
+    def _within(self, share: float) -> Architecture | None:
+        """An architecture that keeps every bound once it is loosened by a share of itself."""
+        low = np.array([self._bound(name).low / (1 + share) for name in self.metrics])
+        high = np.array([self._bound(name).high * (1 + share) for name in self.metrics])
+        try:
+            return self.space.sample(0, bounds=Bounds(self.cost, low, high))
+        except SpaceError:
+            return None

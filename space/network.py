@@ -55,13 +55,18 @@ class Chain(Composite, kind="container"):
 
     linked: ClassVar[tuple[str, ...]] = ()
 
+    def entry(self, x: Any) -> Any:
+        """The type that the first element is fed, for input type `x`; called once fields outside `linked` are decided."""
+        return x
+
     @abstractmethod
     def links(self, x: Any) -> tuple[Link, ...]:
         """The elements in order, for input type `x`, once this spec's fields outside `linked` hold no choice."""
 
     def parts(self, x: Any) -> list[Part]:
         parts = []
-        for link in self.links(x):
+        links, x = self.links(x), self.entry(x)
+        for link in links:
             part = Part(link.path, link.configured(link.spec), x)
             try:
                 x = part.spec.output(x)

@@ -1,0 +1,60 @@
+"""What a budget leaves of a space, and what is said where it leaves nothing."""
+
+import math
+import re
+import zlib
+
+import numpy as np
+import pytest
+
+from archfront.search.budget import Budget, BudgetError
+from archfront.search.feasible import Region
+from archfront.space import Architecture, Image, Network, Space, Stage, int_range, one_of
+from archfront.space.library.block.mbconv import MBConv
+from archfront.space.library.head.classifier import Classifier
+from archfront.space.library.stem.convolution import ConvStem
+from archfront.space.spec import Spec
+from archfront.space.types import FeatureType
+
+SPACE = Space(
+    Image(3, 8, 8),
+    Network(
+        stem=ConvStem(width=8),
+        stages=(Stage(width=one_of(8, 12), depth=int_range(1, 3), block=MBConv(kernel=one_of(3, 5))),),
+        head=Classifier(classes=2),
+    ),
+)
+
+
+def costs(spec: Spec, x: FeatureType) -> tuple[float, float]:
+    """Two costs of which one is dear where the other is cheap."""
+    share = zlib.crc32(f"{spec!r} {x!r}".encode()) % 1000
+    return float(share), float(1000 - share)
+
+
+def totals(architecture: Architecture) -> dict[str, float]:
+    params, macs = np.sum([costs(part.spec, part.input) for part in architecture.parts], axis=0)
+    return {"params": float(params), "macs": float(macs)}
+
+
+def region(budget: str) -> Region:
+    shown = lambda name, value: f"{value:.0f}"  # noqa: E731
+    return Region(SPACE, Budget.parse(budget), ("params", "macs"), costs, {}, totals, shown)
+
+
+def test_bounds_that_exclude_each_other_name_the_least_loosening_that_lets_something_in() -> None:
+    values = [totals(architecture) for architecture in SPACE]
+    params, macs = min(v["params"] for v in values), min(v["macs"] for v in values)
+    least = min(max(v["params"] / params, v["macs"] / macs) for v in values) - 1
+    assert least > 0.02, "the two bounds have to exclude each other for this test to mean anything"
+    with pytest.raises(BudgetError) as caught:
+        region(f"params<={params:.0f}, macs<={macs:.0f}").check()
+    found = re.search(r"Loosened by ([\d.]+)%", str(caught.value))
+    assert found is not None
+    assert math.isclose(float(found.group(1)) / 100, least, rel_tol=0.01, abs_tol=0.001)
+
+
+def test_bound_out_of_reach_names_the_least_that_is_reached() -> None:
+    least = min(totals(architecture)["macs"] for architecture in SPACE)
+    with pytest.raises(BudgetError, match=rf"the least that it reaches is {least:.0f}"):
+        region(f"macs<={least - 1:.0f}").check()
