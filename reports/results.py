@@ -13,7 +13,8 @@ from archfront.search.about import read_about
 from archfront.search.budget import Bound, Budget
 from archfront.search.config import StudyConfig
 from archfront.search.final import Finalist, load_finalists
-from archfront.search.study import Study, StudyError
+from archfront.search.storage import exists, explained, open_storage, storage_url
+from archfront.search.study import Study
 from archfront.search.trials import FINAL_METRIC, OBJECTIVES, Trial, quiet_optuna, read_trial
 from archfront.space.files import replace_file
 
@@ -32,22 +33,16 @@ def read_trials(study: Study) -> list[Trial]:
         StudyError: the storage cannot be read.
     """
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
-    database = study.path / "study.db"
-    url = study.config.storage
-    if not url and not database.exists():
-        return []  # SQLite would make an empty one
-    with quiet_optuna():
+    url = storage_url(study)
+    if not exists(url):
+        return []  # the search has not reached its first trial, and reading makes no file
+    with quiet_optuna(), explained(url, "read the trials in"):
         try:
-            storage = optuna.storages.RDBStorage(url or f"sqlite:///{database}", skip_table_creation=True)
-            stored = optuna.load_study(study_name=study.path.name, storage=storage)
-            return [read_trial(trial) for trial in stored.get_trials(deepcopy=False)]
+            stored = optuna.load_study(study_name=study.path.name, storage=open_storage(url, write=False))
         except KeyError:
-            return []  # the search has not reached its first trial
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise StudyError(f"cannot read the trials in {url or database}: {first}") from None
+            return []
+        return [read_trial(trial) for trial in stored.get_trials(deepcopy=False)]
 
 
 def table(trials: Iterable[Trial], finalists: Iterable[Finalist], budget: Budget) -> pd.DataFrame:

@@ -99,7 +99,7 @@ class StudyConfig(_Section):
     device: str = Field("local-cpu", description="the profile that latency is measured on")
     budget: str = Field("", description='such as "latency<=5ms, params<=2M"')
     seed: int = 0
-    storage: str = Field("", description="any Optuna storage URL; by default study.db in the study's folder")
+    storage: str = Field("", description="any storage URL of Optuna, or journal:FILE; by default study.journal in the study")
     data: DataConfig = DataConfig()
     supernet: SupernetConfig = SupernetConfig()
     search: SearchConfig = SearchConfig()

@@ -41,6 +41,7 @@ from .progress import Reporter, Silent
 from .propose import Proposal, Proposer
 from .samplers import make_sampler
 from .spaces import find_space
+from .storage import storage_url
 from .study import Study, StudyError
 from .trials import FINAL_METRIC, OBJECTIVES, Trial, TrialLog
 
@@ -249,7 +250,7 @@ class Search:
     def log(self) -> TrialLog:
         """The trials so far."""
         search = self.config.search
-        url = self.config.storage or f"sqlite:///{self.study.path / 'study.db'}"
+        url = storage_url(self.study)
         sampler = make_sampler(search.sampler, search.population, self.config.seed)
         return TrialLog(url, self.study.path.name, search.objectives, sampler)
 

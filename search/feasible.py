@@ -131,8 +131,8 @@ class Region:
             if not self._bound(name).holds(value)
         ]
         return (
-            f"each bound of the budget ({self.budget}) can be kept alone, but no architecture keeps all. Loosened by "
-            f"{relaxed:.1%} together, they leave one that breaks {' and '.join(moves)}:\n{self._sketch(nearest)}"
+            f"each bound of the budget ({self.budget}) can be kept alone, but no architecture keeps all. With every bound "
+            f"moved by the factor {1 + relaxed:.3f} there is one; it breaks {' and '.join(moves)}:\n{self._sketch(nearest)}"
         )
 
     def _relaxed(self) -> tuple[Architecture, float]:

@@ -20,7 +20,7 @@ ASKS = 40
 """Proposals of the sampler that may repeat known architectures before a known one is mutated instead."""
 
 MUTATIONS = 200
-"""Mutations that may repeat known architectures before the space counts as exhausted."""
+"""Mutations that may repeat known architectures before what is left is looked for in order."""
 
 
 class Proposal(NamedTuple):
@@ -85,6 +85,16 @@ class Proposer:
                 continue
             if found not in self.known and self.region.accepts(found):
                 return Proposal(found, origin, None)
+        return self._left_over()
+
+    def _left_over(self) -> Proposal | None:
+        """The first architecture that keeps the budget and is not known, where all can be listed."""
+        try:
+            for found in self.space.within(self.region.bounds):
+                if found not in self.known and self.region.accepts(found):
+                    return Proposal(found, "enumeration", None)
+        except SpaceError:
+            pass  # a part has too many options: drawing at random is all there is
         return None
 
     def tell(self, asked: optuna.trial.Trial, trial: Trial | None) -> optuna.trial.FrozenTrial:
@@ -100,7 +110,6 @@ class Proposer:
         """Store an evaluated candidate and let the sampler learn from it."""
         import optuna
 
-        self.known[proposal.architecture] = trial
         if proposal.asked is not None:
             frozen = self.tell(proposal.asked, trial)
         else:
@@ -116,7 +125,7 @@ class Proposer:
             )
             with quiet_optuna():
                 self.log.memory.add_trial(frozen)
-        self.log.add(trial, frozen)
+        self.known.update({stored.architecture: stored for stored in self.log.add(trial, frozen)})
 
 
 def objective_values(trial: Trial | None, metrics: Sequence[str]) -> list[float] | None:

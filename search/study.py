@@ -32,7 +32,7 @@ class Study:
     """The files of a study.
 
     study.toml: the resolved configuration. facts.json: what it was resolved on (data fingerprint, space, profile).
-    study.db: the trials. supernet/: checkpoints. final.json: the front. results.parquet: one row a trial.
+    study.journal: the trials. supernet/: checkpoints. final.json: the front. results.parquet: one row a trial.
     """
 
     path: Path
@@ -60,6 +60,10 @@ class Study:
     @property
     def final_file(self) -> Path:
         return self.path / "final.json"
+
+    @property
+    def audit_file(self) -> Path:
+        return self.path / "audit.json"
 
     @property
     def checkpoint(self) -> Path:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from archfront.hw_profiles.metrics import Measurement, metric
 from archfront.space.architecture import Architecture
 
+from .storage import explained, open_storage
 from .study import StudyError
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Trial:
     def attributes(self) -> dict[str, Any]:
         """What is kept beside Optuna's own fields."""
         return {
-            "architecture": self.architecture.to_dict(),
+            "architecture": dumps(self.architecture.to_dict()),
             "measurements": {name: m.to_dict() for name, m in self.measurements.items()},
             "reason": self.reason,
             "origin": self.origin,
@@ -81,8 +83,10 @@ class Trial:
 class TrialLog:
     """The stored trials of a study, and a copy in memory from which samplers learn at no cost of storage.
 
+    Several processes may add to one storage; `refresh` brings in what the others added.
+
     Args:
-        url: any Optuna storage URL.
+        url: of the storage: any of Optuna's, or `journal:` and a path.
         name: the name of the study in it.
         objectives: as the user names them ("accuracy", "latency", ...).
         sampler: an Optuna sampler.
@@ -90,40 +94,50 @@ class TrialLog:
 
     def __init__(self, url: str, name: str, objectives: Sequence[str], sampler: optuna.samplers.BaseSampler) -> None:
         import optuna
-        from sqlalchemy.exc import SQLAlchemyError
 
+        self.url = url
         self.metrics = tuple(OBJECTIVES[objective] for objective in objectives)
+        self.trials: list[Trial] = []
+        self._own = uuid.uuid4().hex
         ways = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
         directions = [ways[metric(m).direction] for m in self.metrics]
         with quiet_optuna():
-            try:
+            self.memory = optuna.create_study(directions=directions, sampler=sampler)
+            with explained(url, "use the storage"):
                 self.stored = optuna.create_study(
                     study_name=name,
-                    storage=url,
+                    storage=open_storage(url),
                     directions=directions,
                     load_if_exists=True,
                     sampler=optuna.samplers.RandomSampler(),
                 )
-                found = self.stored.get_trials(deepcopy=False)
-            except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
-                first = str(error).strip().splitlines()[0]
-                raise StudyError(f"cannot use the storage {url}: {first}") from None
-            self.memory = optuna.create_study(directions=directions, sampler=sampler)
-            self.memory.add_trials(found)
-        self.trials = [read_trial(trial) for trial in found]
+        self.refresh()
 
-    def add(self, trial: Trial, frozen: FrozenTrial) -> None:
-        """Store a trial; it is kept once this returns."""
-        from sqlalchemy.exc import SQLAlchemyError
+    def refresh(self, mine: Trial | None = None) -> list[Trial]:
+        """Read the trials that were stored since the last time; `mine` is the one among them that needs no decoding."""
+        with quiet_optuna(), explained(self.url, "use the storage"):
+            found = self.stored.get_trials(deepcopy=False)[len(self.trials) :]
+        new = []
+        for frozen in found:
+            if mine is not None and frozen.user_attrs.get("writer") == self._own:
+                new.append(replace(mine, number=frozen.number))
+                continue
+            new.append(read_trial(frozen))
+            with quiet_optuna():
+                self.memory.add_trial(frozen)
+        self.trials += new
+        return new
 
-        frozen.user_attrs = trial.attributes()
-        with quiet_optuna():
-            try:
-                self.stored.add_trial(frozen)
-            except SQLAlchemyError as error:
-                first = str(error).strip().splitlines()[0]
-                raise StudyError(f"cannot store trial {trial.number}: {first}; the trials before it are kept") from None
-        self.trials.append(trial)
+    def add(self, trial: Trial, frozen: FrozenTrial) -> list[Trial]:
+        """Store a trial; it is kept once this returns. Its number is the storage's affair, not `trial.number`.
+
+        Returns:
+            The trial as stored, and those that other processes added in the meantime.
+        """
+        frozen.user_attrs = {**trial.attributes(), "writer": self._own}
+        with quiet_optuna(), explained(self.url, f"store trial {trial.number} in"):
+            self.stored.add_trial(frozen)
+        return self.refresh(trial)
 
 
 def read_trial(frozen: FrozenTrial) -> Trial:
@@ -136,7 +150,7 @@ def read_trial(frozen: FrozenTrial) -> Trial:
     try:
         return Trial(
             number=frozen.number,
-            architecture=Architecture.from_dict(kept["architecture"]),
+            architecture=Architecture.from_dict(json.loads(kept["architecture"])),
             measurements={name: Measurement(**m) for name, m in kept["measurements"].items()},
             reason=kept["reason"],
             origin=kept["origin"],

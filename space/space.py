@@ -108,15 +108,17 @@ class Space:
 
     def __iter__(self) -> Iterator[Architecture]:
         """Every architecture, in lexicographic order of the choices. Meant for small spaces."""
+        return self.within(None)
 
-        def below(node: Any, picks: Assignment) -> Iterator[Assignment]:
-            if node.done:
-                yield picks
-                return
-            for row, edge, _ in node.rows:
-                yield from below(edge.child, {**picks, **dict(row)})
+    def within(self, bounds: Bounds | None) -> Iterator[Architecture]:
+        """Every architecture that keeps the bounds, in lexicographic order of the choices.
 
-        for picks in below(self.graph.root, {}):
+        Only ways that reach the end are followed, so a few architectures out of 10^18 are found at once.
+
+        Raises:
+            SpaceError: a part has too many options to list.
+        """
+        for picks in self.graph.every(bounds):
             architecture = self.at(picks)
             if self._accepts(architecture):
                 yield architecture

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .domains import Domain, Repeat, has_shared, tie_names
 from .errors import ShapeError, SpaceError
-from .network import Chain, Composite, Part, leaves
+from .network import Chain, Part, leaves
 from .resolve import Assignment, PickIndex, Place, depth_place, raw_size, resolve, resolve_fields, rows, site_of
 from .spec import Spec
 from .types import FeatureType
@@ -188,7 +188,7 @@ class Limits:
         single = np.concatenate(rows)
         limit = np.concatenate([bounds.high[np.isfinite(bounds.high)], -bounds.low[np.isfinite(bounds.low)]])
         scale = np.where(limit == 0, 1.0, np.abs(limit))
-        mixed = np.array(list(_mixtures(len(limit)))).reshape(-1, len(limit)) / scale
+        mixed = np.vstack([np.empty((0, len(limit))), *_mixtures(len(limit))]) / scale
         self.matrix = np.concatenate([single, mixed @ single])
         self.limit = np.concatenate([limit, mixed @ limit])
         self.limit[len(limit) :] += ROUNDING
@@ -394,6 +394,25 @@ class Graph:
             node = edge.child
         return picks
 
+    def every(self, bounds: Bounds | None) -> Iterator[Assignment]:
+        """The picks of every architecture that keeps the bounds, in lexicographic order."""
+        limits = self.limits(bounds) if bounds is not None else None
+
+        def below(node: Node, picks: Assignment, slack: NDArray[np.float64]) -> Iterator[Assignment]:
+            if node.done:
+                yield picks
+                return
+            if node.unlisted is not None:
+                raise SpaceError(
+                    f"{node.state.tasks[0].place.path} has {raw_size(node.unlisted):,} options, too many to list"
+                )
+            for i in limits.open(node, slack) if limits else range(len(node.rows)):
+                row, edge, _ = node.rows[i]
+                left = slack - limits.costs(node)[i] if limits else slack
+                yield from below(edge.child, {**picks, **dict(row)}, left)
+
+        return below(self.root, {}, limits.limit if limits else np.zeros(0))
+
     def walk(self, choose: Choose, domains: dict[str, Domain], bounds: Bounds | None = None) -> Assignment:
         """The picks that `choose` makes site by site; it is offered only options from which the end can be reached.
 
@@ -533,10 +552,8 @@ def _extreme_options(spec: Spec, state: State) -> list[Spec]:
 
 def _total(cost: CostOf, spec: Spec, x: FeatureType) -> NDArray[np.float64]:
     """The cost of what an edge decides: of one part, or the sum over the parts that one choice puts at several places."""
-    if not isinstance(spec, Composite):
-        return np.asarray(cost(spec, x), float)
-    total: NDArray[np.float64] = np.sum([cost(part.spec, part.input) for part in leaves(spec, x)], axis=0, dtype=float)
-    return total
+    costs = [cost(part.spec, part.input) for part in leaves(spec, x)]
+    return np.array([sum(metric) for metric in zip(*costs, strict=True)], float)
 
 
 @lru_cache(maxsize=4096)

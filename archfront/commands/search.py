@@ -58,7 +58,7 @@ def search(
         bool | None, typer.Option("--skip-bad/--no-skip-bad", help="Leave out unusable images.")
     ] = None,
     seed: Annotated[Count, typer.Option(help="Of everything random.")] = None,
-    storage: Annotated[Text, typer.Option(help="Any Optuna storage URL, instead of study.db in the study.")] = None,
+    storage: Annotated[Text, typer.Option(help="Any Optuna storage URL, instead of the study's journal.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; one is fastest for small networks.")] = 1,
     quiet: Quiet = False,
     as_json: Json = False,

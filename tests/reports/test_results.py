@@ -21,6 +21,7 @@ from archfront.search.budget import Budget
 from archfront.search.config import StudyConfig, dump
 from archfront.search.final import Finalist, decide, save_finalists
 from archfront.search.samplers import make_sampler
+from archfront.search.storage import storage_url
 from archfront.search.study import Study, StudyError
 from archfront.search.trials import Trial, TrialLog
 from archfront.space.architecture import Architecture
@@ -62,8 +63,7 @@ def new_study(folder: Path, trials: Sequence[Trial] = (), storage: str = "", spa
     study.config_file.write_text(dump(config))
     write_about(study, load_data("digits", limit=200), space, local_profile())
     if trials:
-        url = storage or f"sqlite:///{study.path / 'study.db'}"
-        log = TrialLog(url, "mine", config.search.objectives, make_sampler("random", 4, 0))
+        log = TrialLog(storage_url(study), "mine", config.search.objectives, make_sampler("random", 4, 0))
         for item in trials:
             state = optuna.trial.TrialState.COMPLETE if item.complete else optuna.trial.TrialState.FAIL
             values = [0.0, 0.0] if item.complete else None
@@ -161,7 +161,7 @@ def test_a_study_without_trials_makes_an_empty_table_and_no_storage(tmp_path: Pa
     study = new_study(tmp_path)
     data = load_results(study)
     assert list(data.trials.columns) == list(COLUMNS) and data.trials.empty
-    assert not (study.path / "study.db").exists()
+    assert not (study.path / "study.journal").exists()
     assert "mine" in render(data)
     write_results(study, data)
     assert pd.read_parquet(study.results_file).empty
@@ -170,7 +170,7 @@ def test_a_study_without_trials_makes_an_empty_table_and_no_storage(tmp_path: Pa
 def test_trials_are_read_from_any_storage(tmp_path: Path) -> None:
     study = new_study(tmp_path, TRIALS[:2], storage=f"sqlite:///{tmp_path / 'elsewhere.db'}")
     assert [t.architecture for t in read_trials(study)] == [t.architecture for t in TRIALS[:2]]
-    assert not (study.path / "study.db").exists()
+    assert not (study.path / "study.journal").exists()
 
 
 def test_a_storage_of_other_studies_holds_no_trials_of_this_one(tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_a_storage_of_other_studies_holds_no_trials_of_this_one(tmp_path: Path) 
 
 def test_a_damaged_storage_is_named(tmp_path: Path) -> None:
     study = new_study(tmp_path, TRIALS[:1])
-    (study.path / "study.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(StudyError, match=r"cannot read the trials in .*study\.db"):
+    (study.path / "study.journal").write_bytes(b"no database" * 1000)
+    with pytest.raises(StudyError, match=r"study\.journal is no journal of Optuna"):
         read_trials(study)
 
 

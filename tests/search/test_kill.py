@@ -104,7 +104,7 @@ def disturbed(path: Path, config: StudyConfig, length: float, rng: random.Random
 
 def stored(path: Path, config: StudyConfig) -> list[str]:
     """The architectures in the storage of a study, in order."""
-    if not (path / "study.db").exists():
+    if not (path / "study.journal").exists():
         return []
     return [trial.architecture.digest for trial in Search(Study(path), config, Silent()).log.trials]
 

@@ -59,6 +59,7 @@ def test_walk_within_bounds_succeeds_exactly_where_enumeration_finds_something(s
             low[metric] = centre[metric] - rng.integers(0, 100)
     inside = ((high >= TOTALS) & (low <= TOTALS)).all(axis=1)
     bounds = Bounds(cost, low, high)
+    assert list(SMALL.within(bounds)) == [EVERY[i] for i in np.flatnonzero(inside)]
     if inside.any():
         found = SMALL.sample(seed, bounds=bounds)
         assert inside[EVERY.index(found)]
