@@ -27,11 +27,16 @@ ROWS = {
     "operator": "16 involution, 31 condconv, 60 ghostnet, 117 sic_topological_spatial_bottleneck, 145 selective_kernel, "
     "161 deform_conv_v2",
     "regulariser": "7 dropblock",
+    "runtime": "20 convfirst_block_fusion",
+    "hardware": "173 hls_cnn_accelerator",
+    "search": "56 bossnas, 156 nasnet_cell_space",
     "topology": "21 nest, 47 unified_stm_metaarch, 93 ascan_asymmetric_hybrid, 110 deep_layer_aggregation, 182 hrnet",
 }
 """The papers that the library is made from, by what they propose: their rows in the catalogue of ideas and their keys."""
 
 COMPOSED = {
+    "hls_cnn_accelerator": "Bjerge et al., 2021, A scalable and efficient convolutional neural network accelerator using HLS "
+    "for a System on Chip design | no block: a modelled device, [accelerators](efficiency.md)",
     "ascan_asymmetric_hybrid": "Kag et al., 2024, AsCAN: Asymmetric Convolution-Attention Networks for Efficient "
     "Recognition and Generation | no block of its own: `archfront.space.references.ascan` writes its networks in strings"
 }
@@ -42,9 +47,6 @@ NO_MACS = {
     "CondConv-EfficientNet-B0 (8 experts)": "the authors count 1.3 % more also for EfficientNet-B0",
     "CondConv-EfficientNet-B0-depth (8 experts)": "the authors count 1.3 % more also for EfficientNet-B0",
     "ResNet-50 + CBAM": "the printed 3.864 G are those of the network with the stride on the 1x1 convolution",
-    "wrn_16_4": "the paper prints no multiply-adds",
-    "wrn_28_10": "the paper prints no multiply-adds",
-    "wrn_40_4": "the paper prints no multiply-adds",
 }
 """Why a reference architecture is held to no published multiply-adds, where its source does not say it."""
 

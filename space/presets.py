@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .cell import searched_cell
 from .domains import int_range, one_of, tied
 from .errors import SpaceError, nearest
 from .library.block.absolute_position import AbsolutePosition
@@ -16,10 +17,12 @@ from .library.channel_mixer.feed_forward import FeedForward
 from .library.gate.global_response import GlobalResponse
 from .library.gate.squeeze_excite import SqueezeExcite
 from .library.head.classifier import Classifier
+from .library.head.pyramid_classifier import PyramidClassifier
 from .library.mixer.atrous_scan import AtrousScan
 from .library.mixer.average_pool import AveragePool
 from .library.mixer.bilevel_routing import BiLevelRouting
 from .library.mixer.conv_projection_attention import ConvProjectionAttention
+from .library.mixer.deformable_aggregation import DeformableAggregation
 from .library.mixer.dilated_reparam import DilatedReparam
 from .library.mixer.glmix import GLMix
 from .library.mixer.halo_attention import HaloAttention
@@ -41,7 +44,14 @@ from .library.mixer.recursive_gated_conv import RecursiveGatedConv
 from .library.mixer.self_attention import SelfAttention
 from .library.mixer.spatial_reduction_attention import SpatialReductionAttention
 from .library.mixer.window_attention import WindowAttention
+from .library.operator.asymmetric import AsymmetricConv
+from .library.operator.conv import Conv
+from .library.operator.pool import Pool
+from .library.operator.preactivated import Preactivated
+from .library.operator.skip import Skip
+from .library.operator.stacked_separable import StackedSeparable
 from .library.stem.convolution import ConvStem
+from .library.topology.cells import Cells
 from .network import Network, Stage
 from .space import Space
 from .spec import Mixer, Positive
@@ -215,6 +225,7 @@ MIXERS: tuple[Mixer, ...] = (
     MultiOrderAggregation(),
     MultiHeadConv(),
     InvolutionMixer(),
+    DeformableAggregation(),
     RaftTokenMixing(),
     AtrousScan(),
     LocalAffinity(),
@@ -284,5 +295,29 @@ def isotropic(x: Feature, classes: int) -> Space:
                 Stage(width=width, depth=int_range(3, 8), block=block),
             ),
             head=Classifier(classes=classes, norm="layer"),
+        ),
+    )
+
+
+@preset("finding cells to be stacked into networks of any size, 16 px and more, in the manner of NASNet")
+def cells(x: Feature, classes: int) -> Space:
+    """A normal and a reduction cell of four nodes, each repeated along a small network.
+
+    Searches the sources and operators of every node, once for all cells of a kind, and the number of normal cells. What
+    is found is carried over to large images by stacking more and wider cells: see `Cells`.
+    """
+    operator = one_of(
+        Skip(),
+        Pool(mode=one_of("average", "max")),
+        StackedSeparable(kernel=one_of(3, 5, 7)),
+        Preactivated(operator=one_of(Conv(kernel=1), AsymmetricConv(kernel=7))),
+    )
+    cell = searched_cell(4, operator)
+    return Space(
+        x,
+        Network(
+            stem=entry(32, entry_stride(x, 4, 2)),
+            stages=(Cells(width=16, normal=cell, reduction=cell, repeats=int_range(1, 2)),),
+            head=PyramidClassifier(classes=classes),
         ),
     )

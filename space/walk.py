@@ -632,6 +632,6 @@ def _walk_unlisted(state: State, part: Spec, picks: Assignment, choose: Choose, 
             picks[site] = choose(site, domains[site], range(len(domain.options)))
         return picks[site]
 
-    concrete = resolve(part, pick, state.tasks[0].place)
+    concrete: Spec = resolve(part, pick, state.tasks[0].place)
     concrete.output(state.x)
     return concrete

@@ -47,6 +47,7 @@ from archfront.space.spec import Factor, NonNegative, Odd, Positive, Probability
 REQUIRED = {"width": 16, "classes": 5}
 HOSTED = ("width", "stride")
 INPUT = Image(3, 16, 12)
+ODD = Image(3, 13, 9)
 INNER = (BasicBlock, MBConv, AbsolutePosition)
 """Blocks that stand for all of them inside other blocks and topologies."""
 
@@ -158,6 +159,14 @@ def hosted() -> list[type[Spec]]:
 def architecture(cls: type[Spec], x: Feature = INPUT) -> Architecture:
     """The small network around a block with its defaults."""
     return Architecture(x, network(plain(cls)))
+
+
+def odd_architecture(cls: type[Spec]) -> Architecture:
+    """The same for maps of odd extents, which strides and windows do not divide; for `INPUT` where the block refuses them."""
+    try:
+        return architecture(cls, ODD)
+    except ShapeError:
+        return architecture(cls)
 
 
 def own_parts(cls: type[Spec], x: Feature) -> list[Part]:

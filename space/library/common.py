@@ -13,6 +13,10 @@ Norm = Literal["batch", "layer", "group1"]
 """Batch norm; layer norm over the channels of each position; group norm with one group (over the whole map)."""
 
 
+class Finished:
+    """Marks an operator that normalises and activates by itself: hosts add neither behind it."""
+
+
 def image(spec: Spec, x: FeatureType) -> Feature:
     """`x`, once it is sure that it is a two-dimensional feature map."""
     if not isinstance(x, Feature) or len(x.size) != 2:

@@ -17,6 +17,7 @@ from archfront.space.library.head.pooled_classifier import PooledClassifier
 from archfront.space.library.mixer.relative_bias_attention import RelativeBiasAttention
 from archfront.space.library.stem.double_convolution import DoubleConvStem
 from archfront.space.network import Network, Stage
+from archfront.space.references.unet import UNet, mirrored
 from archfront.space.spec import Block
 
 CONVOLUTION: Block = PreNormMBConv()
@@ -98,4 +99,27 @@ def ascan(
             for i, letters in enumerate(strings)
         ),
         head=PooledClassifier(classes=classes, norm="layer"),
+    )
+
+
+def ascan_unet(
+    strings: tuple[str, ...] = ("CC", "CT", "CTT"),
+    classes: int = 3,
+    width: int = 64,
+    convolution: Block = CONVOLUTION,
+    transformer: Block = TRANSFORMER,
+) -> UNet:
+    """Stages down, the first at the size of the image, and their mirror image up: a map of `classes` scores.
+
+    Raises:
+        SpecError: the strings break a rule.
+    """
+    problem = broken_rule(strings)
+    if problem:
+        raise SpecError(problem)
+    return mirrored(
+        tuple(
+            stage(letters, width * 2**i, 2 if i else 1, convolution, transformer) for i, letters in enumerate(strings)
+        ),
+        classes,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.absolute_position import AbsolutePosition
 from archfront.space.library.block.metaformer import MetaFormer
 from archfront.space.library.downsample.class_token import ClassToken
@@ -16,12 +18,14 @@ from archfront.space.references import published
 PAPER = GatedPositionalAttention.paper
 
 
-def convit(heads: int, classes: int, *, depth: int = 12, local: int = 10, patch: int = 16) -> Network:
-    """Heads of 48 channels; `local` gated positional blocks, then plain ones that a class token joins.
+def convit(
+    heads: int, classes: int, *, head_dim: int = 48, depth: int = 12, local: int = 10, patch: int = 16
+) -> Network:
+    """Heads of `head_dim` channels; `local` gated positional blocks, then plain ones that a class token joins.
 
     A pooling of stride 1 leaves the map as it is; plain self-attention without bias is the linear projection of CvT.
     """
-    width = 48 * heads
+    width = head_dim * heads
     attention = ConvProjectionAttention(projection="linear", kv_stride=1, heads=heads, scale="head", qkv_bias=False)
     return Network(
         stem=PatchStem(width=width, patch=patch),
@@ -63,3 +67,11 @@ def convit_tiny(classes: int) -> Network:
 def convit_small(classes: int) -> Network:
     """ConViT-S."""
     return convit(9, classes)
+
+
+published("ConViT-Ti+", paper=PAPER, params=9_972_912, gmacs=None, source="paper: 10 M parameters, 2 G")(
+    partial(convit, 4, head_dim=64)
+)
+published("ConViT-S+", paper=PAPER, params=48_979_882, gmacs=10.0, source="paper: 48 M parameters, cut off, 10 G")(
+    partial(convit, 9, head_dim=64)
+)

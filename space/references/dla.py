@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.aggregation_tree import AggregationTree
 from archfront.space.library.block.plain import PlainConv
 from archfront.space.library.block.pooled_residual import PooledResidual
@@ -61,3 +63,20 @@ def dla_x_60_c(classes: int) -> Network:
 def dla_60(classes: int) -> Network:
     """DLA-60."""
     return aggregated(PooledResidual(ratio=0.5), (1, 2, 3, 1), WIDE, classes)
+
+
+published("DLA-X-46-C", paper=PAPER, params=1_068_440, gmacs=0.533, source=SOURCE.format("dla46x_c", "1.07", "0.54"))(
+    partial(aggregated, PooledResidual(ratio=1.0, operator=Conv(groups=32)), (1, 2, 2, 1), COMPACT)
+)
+published("DLA-X-60", paper=PAPER, params=17_352_344, gmacs=3.52, source=SOURCE.format("dla60x", "17.35", "3.54"))(
+    partial(aggregated, PooledResidual(ratio=1.0, operator=Conv(groups=32)), (1, 2, 3, 1), WIDE)
+)
+published("DLA-102", paper=PAPER, params=33_268_888, gmacs=7.16, source=SOURCE.format("dla102", "33.27", "7.19"))(
+    partial(aggregated, PooledResidual(ratio=0.5), (1, 3, 4, 1), WIDE, root_residual=True)
+)
+published("DLA-X-102", paper=PAPER, params=26_309_272, gmacs=5.85, source=SOURCE.format("dla102x", "26.31", "5.89"))(
+    partial(aggregated, PooledResidual(ratio=1.0, operator=Conv(groups=32)), (1, 3, 4, 1), WIDE, root_residual=True)
+)
+published("DLA-169", paper=PAPER, params=53_389_720, gmacs=11.56, source=SOURCE.format("dla169", "53.39", "11.6"))(
+    partial(aggregated, PooledResidual(ratio=0.5), (2, 3, 5, 1), WIDE, root_residual=True)
+)

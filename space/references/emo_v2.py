@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.inverted_mobile import InvertedMobile
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.separable import SeparableStem
@@ -63,3 +65,19 @@ def emo_v2_2m(classes: int) -> Network:
 def emo_v2_5m(classes: int) -> Network:
     """EMOv2-5M."""
     return emo_v2((3, 3, 9, 3), (48, 72, 160, 288), (2.0, 3.0, 4.0, 4.0), (16, 24, 32, 32), classes)
+
+
+published(
+    "EMOv2-20M",
+    paper=InvertedMobile.paper,
+    params=20_195_208,
+    gmacs=None,
+    source="the authors' configuration; their network has about 20 M parameters",
+)(partial(emo_v2, (3, 3, 13, 3), (64, 128, 320, 448), (2.0, 3.0, 4.0, 4.0), (16, 32, 32, 32)))
+published(
+    "EMOv2-50M",
+    paper=InvertedMobile.paper,
+    params=49_815_560,
+    gmacs=None,
+    source="the authors' configuration; their network has about 50 M parameters",
+)(partial(emo_v2, (5, 8, 20, 7), (64, 128, 384, 512), (2.0, 3.0, 4.0, 4.0), (16, 32, 32, 32)))

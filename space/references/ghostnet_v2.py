@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.ghost_bottleneck_v2 import GhostBottleneckV2
 from archfront.space.library.gate.squeeze_excite import multiple
 from archfront.space.library.head.pooled_classifier import PooledClassifier
@@ -62,3 +64,12 @@ def ghostnet_v2_full(classes: int) -> Network:
 def ghostnet_v2_wide(classes: int) -> Network:
     """GhostNetV2 at 1.6 times the width."""
     return ghostnet_v2(1.6, classes)
+
+
+published(
+    "GhostNetV2 1.3x",
+    paper=GhostBottleneckV2.paper,
+    params=8_960_404,
+    gmacs=0.269,
+    source="timm results, ghostnetv2_130: 8.96 M parameters; paper: 8.9 M parameters, 269 M multiply-adds",
+)(partial(ghostnet_v2, 1.3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.metaformer import MetaFormer
 from archfront.space.library.downsample.patch import PatchDownsample
 from archfront.space.library.head.pooled_classifier import PooledClassifier
@@ -70,3 +72,12 @@ def hornet_tiny_spectral(classes: int) -> Network:
 def hornet_small(classes: int) -> Network:
     """HorNet-S with depthwise 7x7 convolutions."""
     return hornet(96, classes)
+
+
+published(
+    "HorNet-S GF",
+    paper=RecursiveGatedConv.paper,
+    params=50_401_768,
+    gmacs=8.69,
+    source="authors' repository: 50 M parameters, 8.7 G",
+)(partial(hornet, 96, spectral=True))

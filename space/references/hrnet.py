@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.block.plain import PlainConv
 from archfront.space.library.head.cascade_classifier import CascadeClassifier
@@ -63,3 +65,11 @@ def hrnet_w18(classes: int) -> Network:
 def hrnet_w32(classes: int) -> Network:
     """HRNet-W32-C."""
     return hrnet(32, (1, 4, 3), 4, classes)
+
+
+published("HRNet-W30-C", paper=PAPER, params=37_712_220, gmacs=8.11, source=SOURCE.format("37.7", "hrnet_w30", "8.15"))(
+    partial(hrnet, 30, (1, 4, 3), 4)
+)
+published(
+    "HRNet-W40-C", paper=PAPER, params=57_557_160, gmacs=12.69, source=SOURCE.format("57.6", "hrnet_w40", "12.75")
+)(partial(hrnet, 40, (1, 4, 3), 4))

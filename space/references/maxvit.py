@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from archfront.space.library.block.maxvit import MaxViT
 from archfront.space.library.block.prenorm_mbconv import PreNormMBConv
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
@@ -47,26 +49,69 @@ def maxvit_t(classes: int) -> Network:
     )
 
 
+def timm_maxvit(
+    stem: tuple[int, int],
+    width: int,
+    depths: tuple[int, ...],
+    extent: int,
+    position: Literal["table", "mlp"],
+    classes: int,
+) -> Network:
+    """The variant of timm: SiLU, expansion of the input width, no bias; a table or a perceptron of offsets."""
+    convolution = PreNormMBConv(
+        expand_of="input", activation="silu", gate=SqueezeExcite(ratio=1 / 16, activation="silu"), bias=False
+    )
+    window, grid = (
+        PartitionAttention(partition=kind, extent=extent, head_dim=32, position=position) for kind in ("window", "grid")
+    )
+    return maxvit(
+        DoubleConvStem(width=stem[1], hidden=stem[0], strides=(2, 1), activation="silu", last_norm="none", bias=False),
+        tuple(width * 2**i for i in range(4)),
+        depths,
+        MaxViT(convolution=convolution, mixers=(window, grid)),
+        Classifier(classes=classes, norm="layer"),
+    )
+
+
+TIMM = "timm results: {} M parameters, {} GMACs with normalisations"
+IMAGE = Image(3, 256, 256)
+
+
 @published(
     "maxvit_rmlp_pico_rw_256",
     paper=PAPER,
     params=7_515_980,
     gmacs=1.82,
-    source="timm results: 7.52 M parameters, 1.85 GMACs with normalisations",
-    input=Image(3, 256, 256),
+    source=TIMM.format("7.52", "1.85"),
+    input=IMAGE,
 )
 def maxvit_rmlp_pico(classes: int) -> Network:
-    """A variant of timm: a perceptron makes the position bias, and expansion is of the input width."""
-    convolution = PreNormMBConv(
-        expand_of="input", activation="silu", gate=SqueezeExcite(ratio=1 / 16, activation="silu"), bias=False
-    )
-    window, grid = (
-        PartitionAttention(partition=kind, extent=8, head_dim=32, position="mlp") for kind in ("window", "grid")
-    )
-    return maxvit(
-        DoubleConvStem(width=32, hidden=24, strides=(2, 1), activation="silu", last_norm="none", bias=False),
-        (32, 64, 128, 256),
-        (2, 2, 5, 2),
-        MaxViT(convolution=convolution, mixers=(window, grid)),
-        Classifier(classes=classes, norm="layer"),
-    )
+    """A narrow network, with a perceptron of offsets."""
+    return timm_maxvit((24, 32), 32, (2, 2, 5, 2), 8, "mlp", classes)
+
+
+@published(
+    "maxvit_nano_rw_256", paper=PAPER, params=15_451_148, gmacs=4.42, source=TIMM.format("15.45", "4.46"), input=IMAGE
+)
+def maxvit_nano(classes: int) -> Network:
+    """A shallow network, with a table of offsets."""
+    return timm_maxvit((32, 64), 64, (1, 2, 3, 1), 8, "table", classes)
+
+
+@published(
+    "maxvit_rmlp_nano_rw_256",
+    paper=PAPER,
+    params=15_501_452,
+    gmacs=4.43,
+    source=TIMM.format("15.50", "4.47"),
+    input=IMAGE,
+)
+def maxvit_rmlp_nano(classes: int) -> Network:
+    """A shallow network, with a perceptron of offsets."""
+    return timm_maxvit((32, 64), 64, (1, 2, 3, 1), 8, "mlp", classes)
+
+
+@published("maxvit_tiny_rw_224", paper=PAPER, params=29_057_312, gmacs=5.07, source=TIMM.format("29.06", "5.11"))
+def maxvit_tiny_rw(classes: int) -> Network:
+    """MaxViT-T in timm's variant."""
+    return timm_maxvit((32, 64), 64, (2, 2, 5, 2), 7, "table", classes)

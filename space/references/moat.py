@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.moat import MOAT
 from archfront.space.library.block.prenorm_mbconv import PreNormMBConv
 from archfront.space.library.head.pooled_classifier import PooledClassifier
@@ -83,3 +85,15 @@ def tiny_moat_2(classes: int) -> Network:
 def moat_0(classes: int) -> Network:
     """MOAT-0."""
     return moat(64, 96, classes)
+
+
+published(
+    "tiny-MOAT-3", paper=PAPER, params=19_534_390, gmacs=4.46, source="paper: 19.5 M parameters, 4.5 G for 224 pixels"
+)(partial(moat, 80, 80))
+published(
+    "MOAT-1",
+    paper=PAPER,
+    params=41_598_448,
+    gmacs=9.0,
+    source="authors' repository: 41.6 M parameters, 9.1 G with normalisations",
+)(partial(moat, 64, 96, depths=(2, 6, 14, 2)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.metaformer import MetaFormer
 from archfront.space.library.block.normalization import Normalization
 from archfront.space.library.channel_mixer.channel_aggregation import ChannelAggregation
@@ -58,3 +60,12 @@ def moganet_xt(classes: int) -> Network:
 def moganet_s(classes: int) -> Network:
     """MogaNet-S."""
     return moganet((64, 128, 320, 512), (2, 3, 12, 2), classes)
+
+
+published(
+    "MogaNet-T",
+    paper=PAPER,
+    params=5_197_332,
+    gmacs=None,
+    source="authors' repository: 5.20 M parameters; its 1.10 G holds more than convolutions and products, 1.083 G",
+)(partial(moganet, (32, 64, 128, 256), (3, 3, 12, 2)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.next_vit import NextConv, NextTransformer
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.deep import DeepStem
@@ -61,3 +63,12 @@ def nextvit_s(classes: int) -> Network:
 def nextvit_l(classes: int) -> Network:
     """Next-ViT-L."""
     return nextvit(6, classes)
+
+
+published(
+    "Next-ViT-B",
+    paper=PAPER,
+    params=44_818_856,
+    gmacs=8.27,
+    source="paper: 44.8 M parameters, 8.3 G; timm results, nextvit_base: 44.82 M, 8.29 GMACs",
+)(partial(nextvit, 4))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.residual_scale_metaformer import ResidualScaleMetaFormer
 from archfront.space.library.downsample.unit_norm_conv import UnitNormConvDownsample
 from archfront.space.library.head.pooled_classifier import PooledClassifier
@@ -63,3 +65,12 @@ def parcnetv2_tiny(classes: int) -> Network:
 def parcnetv2_small(classes: int) -> Network:
     """ParCNetV2-S."""
     return parcnetv2((64, 128, 320, 512), (3, 9, 24, 3), classes)
+
+
+published(
+    "ParCNetV2-B",
+    paper=OversizedConv.paper,
+    params=56_368_360,
+    gmacs=12.49,
+    source="authors' repository: 56 M parameters, 12.5 G",
+)(partial(parcnetv2, (96, 192, 384, 576), (3, 9, 24, 3)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.metaformer import MetaFormer
 from archfront.space.library.downsample.convolution import ConvDownsample
 from archfront.space.library.head.classifier import Classifier
@@ -52,3 +54,12 @@ def poolformer_s12(classes: int) -> Network:
 def poolformer_s24(classes: int) -> Network:
     """PoolFormer-S24."""
     return poolformer((4, 4, 12, 4), classes)
+
+
+published(
+    "poolformer_s36",
+    paper=MetaFormer.paper,
+    params=30_862_760,
+    gmacs=5.0,
+    source="timm results, poolformer_s36: 30.86 M parameters, 5.00 GMACs",
+)(partial(poolformer, (6, 6, 18, 6)))

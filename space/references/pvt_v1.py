@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.absolute_position import AbsolutePosition
 from archfront.space.library.block.metaformer import MetaFormer
 from archfront.space.library.block.normalization import Normalization
@@ -100,3 +102,8 @@ def pvt_tiny(classes: int) -> Network:
 def pvt_medium(classes: int) -> Network:
     """PVT-Medium."""
     return pyramid((3, 4, 18, 3), classes)
+
+
+published(
+    "PVT-Small", paper=PAPER, params=24_485_864, gmacs=3.82, source="authors' repository: 24.5 M parameters, 3.8 G"
+)(partial(pyramid, (3, 4, 6, 3)))

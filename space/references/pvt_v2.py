@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.channel_mixer.conv_feed_forward import ConvFeedForward
 from archfront.space.network import Network
 from archfront.space.references import published
@@ -79,3 +81,12 @@ def pvt_v2_b2(classes: int) -> Network:
 def pvt_v2_b2_li(classes: int) -> Network:
     """PVT v2 B2 with linear attention over 7x7 regions."""
     return pvt_v2((3, 4, 6, 3), classes, pool=7)
+
+
+published(
+    "PVTv2-B3",
+    paper=PAPER,
+    params=45_238_696,
+    gmacs=6.897,
+    source=SOURCE.format("45.2", "6.9", "pvt_v2_b3", "45.24", "6.92"),
+)(partial(pvt_v2, (3, 4, 18, 3)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.raft import RaftMLP
 from archfront.space.library.downsample.multi_scale_patch import MultiScalePatchDownsample
 from archfront.space.library.head.classifier import Classifier
@@ -53,3 +55,8 @@ def raftmlp_small(classes: int) -> Network:
 def raftmlp_large(classes: int) -> Network:
     """RaftMLP-L."""
     return raftmlp((128, 192, 512, 1024), classes)
+
+
+published("RaftMLP-M", paper=RaftMLP.paper, params=21_413_632, gmacs=4.3, source="paper: 21.4 M parameters, 4.3 G")(
+    partial(raftmlp, (96, 192, 384, 768))
+)

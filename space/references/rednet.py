@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.operator.involution import Involution
@@ -44,3 +46,26 @@ def rednet26(classes: int) -> Network:
 def rednet50(classes: int) -> Network:
     """RedNet-50."""
     return rednet((3, 4, 6, 3), classes)
+
+
+published(
+    "RedNet-38",
+    paper=Involution.paper,
+    params=12_386_986,
+    gmacs=None,
+    source="authors' table: 12.39 M parameters, 2.22 G, activations and normalisation included",
+)(partial(rednet, (2, 3, 5, 2)))
+published(
+    "RedNet-101",
+    paper=Involution.paper,
+    params=25_652_950,
+    gmacs=None,
+    source="authors' table: 25.65 M parameters, 4.74 G, activations and normalisation included",
+)(partial(rednet, (3, 4, 23, 3)))
+published(
+    "RedNet-152",
+    paper=Involution.paper,
+    params=33_984_582,
+    gmacs=None,
+    source="authors' table: 33.99 M parameters, 6.79 G, activations and normalisation included",
+)(partial(rednet, (3, 8, 36, 3)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.res2net import Res2Net
 from archfront.space.library.operator.conv import Conv
 from archfront.space.network import Network
@@ -46,3 +48,33 @@ def res2net50_48w2s(classes: int) -> Network:
 def res2next50(classes: int) -> Network:
     """Res2Net-50 with four chunks of eight groups of 4 channels."""
     return residual_network(Res2Net(base_width=4, operator=Conv(groups=8)), DEPTHS, 256, classes)
+
+
+published(
+    "Res2Net-50 14w8s",
+    paper=PAPER,
+    params=25_059_816,
+    gmacs=4.18,
+    source="timm results, res2net50_14w_8s: 25.06 M parameters, 4.21 GMACs",
+)(partial(residual_network, Res2Net(base_width=14, scale=8), DEPTHS, 256))
+published(
+    "Res2Net-50 26w6s",
+    paper=PAPER,
+    params=37_051_448,
+    gmacs=6.3,
+    source="timm results, res2net50_26w_6s: 37.05 M parameters, 6.33 GMACs",
+)(partial(residual_network, Res2Net(scale=6), DEPTHS, 256))
+published(
+    "Res2Net-50 26w8s",
+    paper=PAPER,
+    params=48_403_776,
+    gmacs=8.34,
+    source="timm results, res2net50_26w_8s: 48.40 M parameters, 8.37 GMACs",
+)(partial(residual_network, Res2Net(scale=8), DEPTHS, 256))
+published(
+    "Res2Net-101 26w4s",
+    paper=PAPER,
+    params=45_206_688,
+    gmacs=8.07,
+    source="timm results, res2net101_26w_4s: 45.21 M parameters, 8.10 GMACs",
+)(partial(residual_network, Res2Net(), (3, 4, 23, 3), 256))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.resnest import ResNeSt
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.deep import DeepStem
 from archfront.space.network import Network, Stage
 from archfront.space.references import published
+from archfront.space.types import Image
 
 PAPER = ResNeSt.paper
 
@@ -57,3 +60,27 @@ def resnest50d(classes: int) -> Network:
 def resnest50d_4s2x40d(classes: int) -> Network:
     """ResNeSt-50 with four splits, two groups of 40 channels, pooled before the convolution."""
     return resnest((3, 4, 6, 3), classes, ResNeSt(radix=4, cardinality=2, base_width=40, pool="before"))
+
+
+published(
+    "ResNeSt-26d",
+    paper=PAPER,
+    params=17_069_448,
+    gmacs=3.62,
+    source="timm results, resnest26d: 17.07 M parameters, 3.64 GMACs",
+)(partial(resnest, (2, 2, 2, 2)))
+published(
+    "ResNeSt-50d-1s4x24d",
+    paper=PAPER,
+    params=25_677_000,
+    gmacs=4.4,
+    source="timm results, resnest50d_1s4x24d: 25.68 M parameters, 4.43 GMACs",
+)(partial(resnest, (3, 4, 6, 3), block=ResNeSt(radix=1, cardinality=4, base_width=24, pool="before")))
+published(
+    "ResNeSt-101e",
+    paper=PAPER,
+    params=48_275_016,
+    gmacs=13.32,
+    source="timm results, resnest101e: 48.28 M parameters, 13.38 GMACs",
+    input=Image(3, 256, 256),
+)(partial(resnest, (3, 4, 23, 3), stem=64))

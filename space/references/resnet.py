@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.basic import BasicBlock
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.head.classifier import Classifier
@@ -41,3 +43,8 @@ def resnet34(classes: int) -> Network:
 def resnet50(classes: int) -> Network:
     """ResNet-50."""
     return residual_network(Bottleneck(), (3, 4, 6, 3), 256, classes)
+
+
+published("resnet101", paper=Bottleneck.paper, params=44_549_160, gmacs=7.801, source=TORCHVISION)(
+    partial(residual_network, Bottleneck(), (3, 4, 23, 3), 256)
+)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from archfront.space.library.block.sk_basic import SKBasic
-from archfront.space.library.block.sk_bottleneck import SKBottleneck
+from functools import partial
+
+from archfront.space.library.block.basic import BasicBlock
+from archfront.space.library.block.bottleneck import Bottleneck
+from archfront.space.library.operator.conv import Conv
 from archfront.space.library.operator.selective_kernel import SelectiveKernel
 from archfront.space.network import Network
 from archfront.space.references import published
 from archfront.space.references.resnet import residual_network
 
 PAPER = SelectiveKernel.paper
-UNIT = SKBottleneck(operator=SelectiveKernel(groups=32))
+UNIT = Bottleneck(ratio=0.5, operator=SelectiveKernel(groups=32))
+SPLIT = BasicBlock(operator=SelectiveKernel(ratio=1 / 8, min_hidden=16, split_input=True), second=Conv())
 
 
 @published(
@@ -47,8 +51,7 @@ def sknet101(classes: int) -> Network:
 )
 def sk_resnet18(classes: int) -> Network:
     """ResNet-18 whose first convolutions select among kernels that each see half of the channels."""
-    operator = SelectiveKernel(ratio=1 / 8, min_hidden=16, split_input=True)
-    return residual_network(SKBasic(operator=operator), (2, 2, 2, 2), 64, classes)
+    return residual_network(SPLIT, (2, 2, 2, 2), 64, classes)
 
 
 @published(
@@ -61,4 +64,13 @@ def sk_resnet18(classes: int) -> Network:
 def sk_resnet50(classes: int) -> Network:
     """ResNet-50 whose 3x3 convolutions select among kernels that each see half of the channels."""
     operator = SelectiveKernel(ratio=1 / 16, min_hidden=8, split_input=True)
-    return residual_network(SKBottleneck(ratio=0.25, operator=operator), (3, 4, 6, 3), 256, classes)
+    return residual_network(Bottleneck(operator=operator), (3, 4, 6, 3), 256, classes)
+
+
+published(
+    "SK-ResNet-34 (split)",
+    paper=PAPER,
+    params=22_282_376,
+    gmacs=3.66,
+    source="timm results, skresnet34: 22.28 M parameters, 3.67 GMACs",
+)(partial(residual_network, SPLIT, (3, 4, 6, 3), 64))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import cycle, islice
 
 from archfront.space.library.block.absolute_position import AbsolutePosition
 from archfront.space.library.block.metaformer import MetaFormer
@@ -10,9 +12,11 @@ from archfront.space.library.block.normalization import Normalization
 from archfront.space.library.channel_mixer.feed_forward import FeedForward
 from archfront.space.library.downsample.convolution import ConvDownsample
 from archfront.space.library.head.classifier import Classifier
+from archfront.space.library.mixer.deformable_aggregation import DeformableAggregation
 from archfront.space.library.mixer.halo_attention import HaloAttention
 from archfront.space.library.mixer.projected import ProjectedMixer
 from archfront.space.library.mixer.spatial_reduction_attention import SpatialReductionAttention
+from archfront.space.library.mixer.window_attention import WindowAttention
 from archfront.space.library.stem.double_convolution import DoubleConvStem
 from archfront.space.network import Network, Stage
 from archfront.space.references import published
@@ -20,10 +24,11 @@ from archfront.space.spec import Block, Mixer
 
 PAPER = ProjectedMixer.paper
 SOURCE = "authors' code: {} M parameters, {} GMACs"
+CONFIGURATION = "the authors' configuration; their table says about {} M parameters"
 
 
 def unified(
-    mixers: Callable[[int], Mixer],
+    mixers: Callable[[int], Mixer | tuple[Mixer, ...]],
     widths: tuple[int, ...],
     depths: tuple[int, ...],
     classes: int,
@@ -33,7 +38,7 @@ def unified(
     """Stages of transformer blocks around the mixer that `mixers` gives for the number of each stage.
 
     Args:
-        mixers: from the number of a stage, counted from 0, to its mixer.
+        mixers: from the number of a stage, counted from 0, to its mixer; several take turns.
         widths: of the stages.
         depths: of the stages.
         classes: number of scores.
@@ -42,14 +47,16 @@ def unified(
     """
 
     def stage(index: int) -> Stage:
+        given = mixers(index)
+        turns = islice(cycle(given if isinstance(given, tuple) else (given,)), depths[index])
         mlp = FeedForward(expand=expands[index])
-        block = MetaFormer(mixer=mixers(index), channel_mixer=mlp, layer_scale=1e-6)
+        blocks = tuple(MetaFormer(mixer=mixer, channel_mixer=mlp, layer_scale=1e-6) for mixer in turns)
         entry: tuple[Block, ...] = (AbsolutePosition(),) if positions else ()
         return Stage(
             width=widths[index],
             stride=1 if index == 0 else 2,
             downsample=None if index == 0 else ConvDownsample(norm="layer"),
-            blocks=(*entry, *(block,) * depths[index], Normalization()),
+            blocks=(*entry, *blocks, Normalization()),
         )
 
     return Network(
@@ -79,6 +86,16 @@ def spatial_reduction(stage: int) -> Mixer:
     return SpatialReductionAttention(ratio=2 ** (3 - stage), heads=(1, 2, 5, 8)[stage])
 
 
+def shifted_window(stage: int) -> tuple[Mixer, ...]:
+    """Windows of 7x7 positions, moved by half their extent in every second block; heads of 32 channels."""
+    return WindowAttention(head_dim=32), WindowAttention(head_dim=32, shift=True)
+
+
+def deformable(stage: int) -> Mixer:
+    """Nine moved taps in groups of 16 channels."""
+    return DeformableAggregation(head_dim=16)
+
+
 @published("U-ConvNeXt-micro", paper=PAPER, params=4_439_624, gmacs=0.65, source=SOURCE.format("4.44", "0.65"))
 def u_convnext_micro(classes: int) -> Network:
     """U-ConvNeXt-micro."""
@@ -103,9 +120,46 @@ def u_halonet_tiny(classes: int) -> Network:
     return unified(halo_attention, doubling(96), (2, 2, 6, 2), classes)
 
 
+def u_pvt(
+    widths: tuple[int, ...], depths: tuple[int, ...], classes: int, expands: tuple[float, ...] = (8.0, 8.0, 4.0, 4.0)
+) -> Network:
+    """Spatial reduction behind learnt positions."""
+    return unified(spatial_reduction, widths, depths, classes, expands=expands, positions=True)
+
+
 @published("U-PVT-tiny", paper=PAPER, params=31_157_736, gmacs=4.7, source=SOURCE.format("31.16", "4.7"))
 def u_pvt_tiny(classes: int) -> Network:
     """U-PVT-tiny."""
-    return unified(
-        spatial_reduction, (64, 128, 320, 512), (3, 4, 9, 3), classes, expands=(8.0, 8.0, 4.0, 4.0), positions=True
-    )
+    return u_pvt((64, 128, 320, 512), (3, 4, 9, 3), classes)
+
+
+published("U-PVT-micro", paper=PAPER, params=4_454_056, gmacs=None, source=CONFIGURATION.format("4.5"))(
+    partial(u_pvt, (32, 64, 160, 256), (2, 2, 3, 2))
+)
+published("U-PVT-small", paper=PAPER, params=50_887_656, gmacs=None, source=CONFIGURATION.format("50"))(
+    partial(u_pvt, (64, 128, 320, 512), (3, 4, 21, 3))
+)
+published("U-ConvNeXt-small", paper=PAPER, params=54_393_640, gmacs=None, source=CONFIGURATION.format("50"))(
+    partial(unified, depthwise, doubling(96), (2, 2, 24, 2))
+)
+published("U-HaloNet-small", paper=PAPER, params=52_831_336, gmacs=None, source=CONFIGURATION.format("50"))(
+    partial(unified, halo_attention, doubling(96), (2, 2, 18, 2))
+)
+published("U-Swin-micro", paper=PAPER, params=4_381_042, gmacs=0.7, source=SOURCE.format("4.4", "0.71"))(
+    partial(unified, shifted_window, doubling(32), (2, 2, 9, 2))
+)
+published("U-Swin-tiny", paper=PAPER, params=31_540_546, gmacs=4.88, source=SOURCE.format("31.5", "4.91"))(
+    partial(unified, shifted_window, doubling(96), (2, 2, 6, 2))
+)
+published("U-Swin-small", paper=PAPER, params=52_867_666, gmacs=9.13, source=SOURCE.format("52.9", "9.18"))(
+    partial(unified, shifted_window, doubling(96), (2, 2, 18, 2))
+)
+published("U-InternImage-micro", paper=PAPER, params=4_302_692, gmacs=None, source=CONFIGURATION.format("4.5"))(
+    partial(unified, deformable, doubling(32), (2, 2, 9, 2))
+)
+published("U-InternImage-tiny", paper=PAPER, params=29_933_272, gmacs=None, source=CONFIGURATION.format("30"))(
+    partial(unified, deformable, doubling(64), (4, 4, 18, 4))
+)
+published("U-InternImage-small", paper=PAPER, params=50_082_280, gmacs=None, source=CONFIGURATION.format("50"))(
+    partial(unified, deformable, doubling(80), (4, 4, 21, 4))
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from archfront.space.library.block.unireplk import UniRepLK
 from archfront.space.library.downsample.patch import PatchDownsample
 from archfront.space.library.head.pooled_classifier import PooledClassifier
@@ -84,3 +86,19 @@ def unireplknet_p(classes: int) -> Network:
 def unireplknet_t(classes: int) -> Network:
     """UniRepLKNet-T."""
     return unireplknet(80, ((3,) * 3, (13,) * 3, (13, 3) * 9, (13,) * 3), classes)
+
+
+published(
+    "UniRepLKNet-N",
+    paper=PAPER,
+    params=18_318_560,
+    gmacs=2.77,
+    source="the authors' table: 18.3 M parameters, 2.8 G; their code, merged",
+)(partial(unireplknet, 80, ((3, 3), (13, 13), (13,) * 8, (13, 13))))
+published(
+    "UniRepLKNet-S",
+    paper=PAPER,
+    params=55_645_984,
+    gmacs=9.09,
+    source="the authors' table: 56 M parameters, 9.1 G; their code, merged",
+)(partial(unireplknet, 96, ((3,) * 3, (13,) * 3, (13, 3, 3) * 9, (13,) * 3)))

@@ -40,8 +40,11 @@ def xception(classes: int) -> Network:
     )
 
 
-def aligned_xception(middle: int, classes: int) -> Network:
-    """Strides in the convolutions, batch norm inside every separable one, three a block, `middle` blocks of 728."""
+def aligned_xception(middle: int, classes: int, doubled: bool = False) -> Network:
+    """Strides in the convolutions, batch norm inside every separable one, three a block, `middle` blocks of 728.
+
+    `doubled` puts another block in front of those that stride to 256 and 728 channels, at the resolution before.
+    """
     operator = FactoredConv(inner_norm=True)
     block = XceptionBlock(reps=3, operator=operator, downsample="operator")
     last = OperatorLayer(operator=FactoredConv(inner_norm=True, inner_activation="relu"))
@@ -49,7 +52,9 @@ def aligned_xception(middle: int, classes: int) -> Network:
         stem=DeepStem(width=64, hidden=(32,), strides=(2, 1)),
         stages=(
             Stage(width=128, stride=2, block=block),
+            *((Stage(width=256, block=block),) if doubled else ()),
             Stage(width=256, stride=2, block=block),
+            *((Stage(width=728, block=block),) if doubled else ()),
             Stage(width=728, stride=2, depth=1 + middle, block=block),
             Stage(
                 width=1024,
@@ -87,3 +92,16 @@ def xception41(classes: int) -> Network:
 def xception65(classes: int) -> Network:
     """Aligned Xception with 65 layers."""
     return aligned_xception(16, classes)
+
+
+@published(
+    "Xception-71 (aligned)",
+    paper=PAPER,
+    params=42_338_736,
+    gmacs=17.95,
+    source="timm results, xception71: 42.34 M parameters, 18.09 GMACs",
+    input=INPUT,
+)
+def xception71(classes: int) -> Network:
+    """Aligned Xception with 71 layers."""
+    return aligned_xception(16, classes, doubled=True)

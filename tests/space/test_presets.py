@@ -24,7 +24,7 @@ SIZES = {
     "mobile": (2, (1, 1, 1), (3, 3, 18), (3, 3, 18), (3, 4, 18), (3, 3, 18)),
     "hybrid": (2, (2, 2, 8), (2, 3, 8), (2, 4, 8 + 4), (2, 2, 8 + 4)),
     "large_kernel": (2, (3, 2, 12), (3, 3, 12), (3, 4, 5 * 4 + 4), (3, 2, 5 * 4 + 4)),
-    "metaformer": (26, (2, 2, 2), (2, 2, 2), (2, 4, 2), (2, 2, 2)),
+    "metaformer": (27, (2, 2, 2), (2, 2, 2), (2, 4, 2), (2, 2, 2)),
 }
 COSTS = {
     # millions of parameters and of multiply-adds of one 32x32 image, from and to
@@ -34,6 +34,7 @@ COSTS = {
     "large_kernel": (0.3, 8, 10, 120),
     "metaformer": (0.3, 8, 10, 200),
     "isotropic": (0.1, 6, 5, 400),
+    "cells": (0.05, 1.5, 3, 50),
 }
 
 
@@ -57,6 +58,13 @@ def test_the_isotropic_space_has_one_width_for_all_blocks() -> None:
     assert space.size == 4 * sum((6 * 3) ** n for n in range(3, 9))
     for seed in range(5):
         assert len({part.input.channels for part in space.sample(seed).parts[1:]}) == 1  # type: ignore[attr-defined]
+
+
+def test_the_cells_are_those_that_read_the_cell_before_them() -> None:
+    operators, nodes = 8, range(2, 6)
+    cells = prod((states * operators) ** 2 for states in nodes)
+    cells -= prod(((states - 1) * operators) ** 2 for states in nodes)
+    assert PRESETS["cells"].make(Image(3, 32, 32), 10).size == 2 * cells**2
 
 
 @presets

@@ -17,12 +17,12 @@ PRINTED = {
     "resnet34": "21.80",
     "resnet50": "25.56",
     "resnext50_32x4d": "25.03",
-    "se_resnet18": "11.78",
-    "se_resnet50": "28.09",
-    "wide_resnet50_2": "68.88",
-    "wrn_16_4": "2.7",
-    "wrn_28_10": "36.5",
-    "wrn_40_4": "8.9",
+    "SE-ResNet-18": "11.78",
+    "SE-ResNet-50 (stride on 3x3)": "28.09",
+    "WRN-50-2-bottleneck": "68.88",
+    "WRN-16-4": "2.7",
+    "WRN-28-10": "36.5",
+    "WRN-40-4": "8.9",
     "mobilenetv2_0.5": "1.97",
     "mobilenetv2_1.0": "3.50",
     "mobilenetv2_1.4": "6.11",
@@ -69,7 +69,11 @@ def test_the_parameters_of_wide_residual_networks_follow_from_their_definition(d
 def test_squeeze_and_excitation_adds_two_layers_to_every_block_of_resnet50() -> None:
     blocks = {256: 3, 512: 4, 1024: 6, 2048: 3}
     added = sum(n * (2 * c * c // 16 + c // 16 + c) for c, n in blocks.items())
-    assert reference("se_resnet50").params - reference("resnet50").params == added == pytest.approx(2.53e6, rel=2e-3)
+    assert (
+        reference("SE-ResNet-50 (stride on 3x3)").params - reference("resnet50").params
+        == added
+        == pytest.approx(2.53e6, rel=2e-3)
+    )
 
 
 @pytest.mark.parametrize("name", PRINTED)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from archfront.space.library.common import Activation, image, kept, resampled
+from archfront.space.library.common import Activation, Finished, image, kept, resampled
 from archfront.space.library.layers import DropPath, Shortcut, make_activation
 from archfront.space.library.operator.conv import Conv
 from archfront.space.spec import Gate, Operator, Paper, Probability, StridedBlock
@@ -14,7 +14,7 @@ from archfront.space.types import Feature
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with batch norm and a shortcut around them."""
+    """Two convolutions with a shortcut around them; behind each batch norm, unless it is one of the `finished`."""
 
     def __init__(
         self,
@@ -27,13 +27,14 @@ class ResidualBlock(nn.Module):
         gate: nn.Module | None = None,
         pool_shortcut: bool = False,
         drop_path: float = 0.0,
+        finished: tuple[bool, bool] = (False, False),
     ) -> None:
         super().__init__()
         self.conv1 = conv1
-        self.norm1 = nn.BatchNorm2d(out_channels)
-        self.act1 = make_activation(activation)
+        self.norm1 = nn.Identity() if finished[0] else nn.BatchNorm2d(out_channels)
+        self.act1 = nn.Identity() if finished[0] else make_activation(activation)
         self.conv2 = conv2
-        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.norm2 = nn.Identity() if finished[1] else nn.BatchNorm2d(out_channels)
         self.gate = nn.Identity() if gate is None else gate
         self.drop_path = DropPath(drop_path)
         self.shortcut = Shortcut(in_channels, out_channels, stride, pool_shortcut)
@@ -48,8 +49,11 @@ class ResidualBlock(nn.Module):
 class BasicBlock(StridedBlock):
     """act(S x + gate(BN(K2 act(BN(K1 x))))): K1 carries the stride, S is the identity or a 1x1 convolution with BN.
 
+    An operator that normalises and activates by itself, such as `SelectiveKernel`, has nothing behind it.
+
     Args:
-        operator: the convolutions K1 and K2, a 3x3 convolution in the paper.
+        operator: K1, a 3x3 convolution in the paper.
+        second: K2; None takes the same as K1.
         activation: act.
         gate: acts on the residual branch before the addition.
         shortcut: how S changes the type where it must: "projection" strides, "average" averages tiles first (ResNet-D).
@@ -66,6 +70,7 @@ class BasicBlock(StridedBlock):
     )
 
     operator: Operator = Conv(kernel=3)
+    second: Operator | None = None
     activation: Activation = "relu"
     gate: Gate | None = None
     shortcut: Literal["projection", "average"] = "projection"
@@ -73,20 +78,27 @@ class BasicBlock(StridedBlock):
 
     def output(self, x: Feature) -> Feature:
         y = image(self, x).at(self.width, self.stride)
-        resampled("operator", self.operator.at(y.channels, self.stride), x)
-        resampled("operator", self.operator.at(y.channels, 1), y)
+        first, second = self._operators(y)
+        resampled("operator", first, x)
+        resampled("operator" if self.second is None else "second", second, y)
         return y if self.gate is None else kept("gate", self.gate, y)
 
     def build(self, x: Feature) -> nn.Module:
         y = self.output(x)
+        first, second = self._operators(y)
         return ResidualBlock(
             x.channels,
             y.channels,
-            self.operator.at(y.channels, self.stride).build(x),
-            self.operator.at(y.channels, 1).build(y),
+            first.build(x),
+            second.build(y),
             self.stride,
             self.activation,
             None if self.gate is None else self.gate.build(y),
             self.shortcut == "average",
             self.drop_path,
+            (isinstance(first, Finished), isinstance(second, Finished)),
         )
+
+    def _operators(self, y: Feature) -> tuple[Operator, Operator]:
+        """K1 and K2 for the output y."""
+        return self.operator.at(y.channels, self.stride), (self.second or self.operator).at(y.channels, 1)

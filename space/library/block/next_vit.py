@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 import torch
@@ -58,17 +59,27 @@ class NextConvModule(nn.Module):
         return y
 
 
-class NextTransformerModule(nn.Module):
-    """Residual attention on most channels, residual convolution on a projection of its result, both side by side.
+def side_by_side(heads: str, head_dim: int) -> Tensor:
+    """Where the channels of each head come from, the "a" of `heads` first and the others behind: indices, (C,)."""
+    behind = heads.count("a")
+    starts = [heads[:i].count(kind) + (0 if kind == "a" else behind) for i, kind in enumerate(heads)]
+    return (torch.tensor(starts)[:, None] * head_dim + torch.arange(head_dim)).flatten()
 
-    A residual perceptron over all channels follows. Without `conv` all channels are the attention's.
+
+class NextTransformerModule(nn.Module):
+    """Residual attention on most heads, residual convolution on a projection of its result, both side by side.
+
+    `heads` says of each head whether it attends ("a") or convolves ("c"). A residual perceptron over all channels
+    follows. Without `conv` all channels are the attention's.
     """
+
+    order: Tensor
 
     def __init__(
         self,
         in_channels: int,
-        attended: int,
-        convolved: int,
+        heads: str,
+        head_dim: int,
         attention: nn.Module,
         conv: nn.Module | None,
         hidden: int,
@@ -78,6 +89,8 @@ class NextTransformerModule(nn.Module):
         conv_drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        attended, convolved = (heads.count(kind) * head_dim for kind in "ac")
+        self.register_buffer("order", side_by_side(heads, head_dim), persistent=False)
         self.embed = Shortcut(in_channels, attended, stride, pool=True)
         self.norm = nn.BatchNorm2d(attended)
         self.attention = attention
@@ -93,7 +106,7 @@ class NextTransformerModule(nn.Module):
         x = x + self.attention_drop_path(self.attention(self.norm(x)))
         if self.project is not None and self.conv is not None:
             local = self.project(x)
-            x = torch.cat((x, local + self.conv_drop_path(self.conv(local))), 1)
+            x = torch.cat((x, local + self.conv_drop_path(self.conv(local))), 1).index_select(1, self.order)
         y: Tensor = x + self.drop_path(self.mlp(x))
         return y
 
@@ -134,8 +147,10 @@ class NextTransformer(StridedBlock):
     """h <- E x; h <- h + attention(BN(h)); l <- P h; l <- l + conv(l); y <- [h, l]; y <- y + W2 relu(W1 BN(y) + b1) + b2.
 
     h has `mix_ratio` of the width, to a multiple of `head_dim` (down by at most a tenth), l the rest; where that is
-    nothing, l and its convolution are left out. E and P are 1x1 convolutions with BN where the type changes, E behind an
-    average pooling over tiles where it strides. The hidden width is `expand` times the width, to a multiple of 32.
+    nothing, l and its convolution are left out. The authors lay all of h in front of l; here their heads alternate in
+    such a way that a narrower block computes the first channels of a wider one, the same map with permuted channels.
+    E and P are 1x1 convolutions with BN where the type changes, E behind an average pooling over tiles where it strides.
+    The hidden width is `expand` times the width, to a multiple of 32.
 
     Args:
         mix_ratio: share of the channels that attend.
@@ -163,6 +178,12 @@ class NextTransformer(StridedBlock):
             raise ShapeError(f"head_dim {self.head_dim} does not divide {y.channels} channels")
         return Feature(min(y.channels, make_divisible(int(y.channels * self.mix_ratio), self.head_dim)), y.size)
 
+    def _heads(self, y: Feature) -> str:
+        """Which heads of the output y attend, "a", and which convolve, "c": those that one head of width more adds."""
+        widths = range(0, y.channels + 1, self.head_dim)
+        attended = [self._attended(Feature(width, y.size)).channels if width else 0 for width in widths]
+        return "".join("a" if after > before else "c" for before, after in pairwise(attended))
+
     def output(self, x: Feature) -> Feature:
         y = image(self, x).at(self.width, self.stride)
         kept("ratio", PooledTokenAttention(ratio=self.ratio, head_dim=self.head_dim), self._attended(y))
@@ -175,8 +196,8 @@ class NextTransformer(StridedBlock):
         conv = MultiHeadConv(head_dim=self.head_dim).build(Feature(convolved, y.size)) if convolved else None
         return NextTransformerModule(
             x.channels,
-            attended.channels,
-            convolved,
+            self._heads(y),
+            self.head_dim,
             PooledTokenAttention(ratio=self.ratio, head_dim=self.head_dim).build(attended),
             conv,
             make_divisible(y.channels * self.expand, 32),

@@ -38,8 +38,10 @@ class NonLocalBlock(Block):
 
     Args:
         mixer: mixes positions.
-        zero_init: the scale of BN starts at 0, so that the block begins as the identity and can be put into a trained
-            network, as in the paper. With shared weights it would make all choices inside the block begin alike.
+        zero_init: the scale of BN starts at 0, as in the paper and the authors' code, so that the block begins as the
+            identity: a trained network can take it up, and a new one trains as steadily as without it. With shared
+            weights all choices inside the block then begin alike and part in the first steps. Without it the mixer
+            counts from the start.
         drop_path: probability of leaving out the residual branch of a sample in training.
 
     Wang et al., 2018, Non-local Neural Networks.
@@ -48,7 +50,7 @@ class NonLocalBlock(Block):
     paper: ClassVar[Paper] = NonLocal.paper
 
     mixer: Mixer = NonLocal(subsample=2)
-    zero_init: bool = False
+    zero_init: bool = True
     drop_path: Probability = 0.0
 
     def output(self, x: Feature) -> Feature:

@@ -10,7 +10,7 @@ from archfront.space.errors import ShapeError
 from archfront.space.library.common import image, kept, resampled, scaled
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.library.layers import ConvNormAct, DropPath, Shortcut
-from archfront.space.library.operator.lite import LiteConv
+from archfront.space.library.operator.factored import FactoredConv
 from archfront.space.spec import Factor, Gate, Operator, Paper, Positive, Probability, StridedBlock
 from archfront.space.types import Feature
 
@@ -83,11 +83,16 @@ class OmniScale(StridedBlock):
     Learning Generalisable Omni-Scale Representations for Person Re-Identification.
     """
 
-    paper: ClassVar[Paper] = LiteConv.paper
+    paper: ClassVar[Paper] = Paper(
+        title="Omni-Scale Feature Learning for Person Re-Identification",
+        authors="Kaiyang Zhou, Yongxin Yang, Andrea Cavallaro, Tao Xiang",
+        year=2019,
+        key="osnet",
+    )
 
     streams: Positive = 4
     ratio: Factor = 0.25
-    operator: Operator = LiteConv()
+    operator: Operator = FactoredConv(order="pointwise-spatial")
     gate: Gate | None = SqueezeExcite(ratio=1 / 16)
     gate_shared: bool = True
     instance_norm: Literal["none", "ibn", "ain"] = "none"

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from archfront.space.library.block.bottleneck import Bottleneck, BottleneckBlock
-from archfront.space.library.common import kept, scaled
+from archfront.space.library.common import Finished, kept
 from archfront.space.library.gate.dropblock import DropBlock
 from archfront.space.spec import Gate, Paper
 from archfront.space.types import Feature
@@ -28,15 +28,32 @@ class RegularisedBottleneckBlock(BottleneckBlock):
         gate: nn.Module | None = None,
         pool_shortcut: bool = False,
         drop_path: float = 0.0,
+        placement: str = "standard",
+        reduce_stride: int = 1,
+        finished: bool = False,
     ) -> None:
-        super().__init__(in_channels, out_channels, hidden, conv, stride, activation, gate, pool_shortcut, drop_path)
+        super().__init__(
+            in_channels,
+            out_channels,
+            hidden,
+            conv,
+            stride,
+            activation,
+            gate,
+            pool_shortcut,
+            drop_path,
+            placement,
+            reduce_stride,
+            finished,
+        )
         self.drop1, self.drop2, self.drop3, self.drop_skip = regularisers
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.drop2(self.act1(self.norm(self.conv(self.drop1(self.reduce(x))))))
-        branch = self.gate(self.drop3(self.expand(hidden)))
-        y: Tensor = self.act2(self.drop_skip(self.shortcut(x)) + self.drop_path(branch))
-        return y
+        reduced = self.drop1(self.reduce(self.gated("pre", x)))
+        hidden = self.drop2(self.act1(self.norm(self.conv(reduced))))
+        branch = self.gated("standard", self.drop3(self.expand(self.gated("mid", hidden))))
+        skip = self.gated("identity", self.drop_skip(self.shortcut(x)))
+        return self.gated("post", self.act2(skip + self.drop_path(branch)))
 
 
 class RegularisedBottleneck(Bottleneck):
@@ -62,23 +79,26 @@ class RegularisedBottleneck(Bottleneck):
 
     def build(self, x: Feature) -> nn.Module:
         y = self.output(x)
-        hidden = scaled(y.channels, self.ratio)
+        operator, entry = self._operator(x)
         first, second, third, skip = (self.regulariser.build(place) for place in self._places(x))
         return RegularisedBottleneckBlock(
             x.channels,
             y.channels,
-            hidden,
-            self.operator.at(hidden, self.stride).build(x.at(hidden)),
+            entry.channels,
+            operator.build(entry),
             (first, second, third, skip if self.on_skip else nn.Identity()),
             self.stride,
             self.activation,
-            None if self.gate is None else self.gate.build(y),
+            None if self.gate is None else self.gate.build(self._gated(x)),
             self.shortcut == "average",
             self.drop_path,
+            self.placement,
+            self.stride // operator.stride,
+            isinstance(operator, Finished),
         )
 
     def _places(self, x: Feature) -> tuple[Feature, Feature, Feature, Feature]:
         """What the regulariser is fed behind R, K, E and S."""
         y = x.at(self.width, self.stride)
-        hidden = scaled(y.channels, self.ratio)
-        return x.at(hidden), y.at(hidden), y, y
+        entry = self._operator(x)[1]
+        return entry, y.at(entry.channels), y, y

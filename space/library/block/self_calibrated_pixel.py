@@ -38,6 +38,8 @@ class PixelAttentionConv(nn.Module):
 class SelfCalibratedPixelBlock(nn.Module):
     """Two 1x1 reductions, a convolution on one, a weighed pair of convolutions on the other, joined and projected."""
 
+    fused_inputs: ClassVar[dict[str, int]] = {"project": 2}
+
     def __init__(
         self, channels: int, hidden: int, calibrated: nn.Module, kernel: int = 3, drop_path: float = 0.0
     ) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import divisors, image, listed
-from archfront.space.library.downsample.space_to_depth import SpaceToDepth
+from archfront.space.library.downsample.space_to_depth import SpaceToDepth, TilesToChannels
 from archfront.space.library.layers import ConvNormAct
 from archfront.space.spec import Downsample, Odd, Paper, Positive
 from archfront.space.types import Feature
@@ -31,14 +31,14 @@ class ConvSpaceToDepthLayer(nn.Sequential):
         self.conv = ConvNormAct(
             in_channels, out_channels // stride**2, kernel, groups=groups, norm=norm, activation=activation
         )
-        self.unshuffle = nn.PixelUnshuffle(stride)
+        self.unshuffle = TilesToChannels(stride)
 
 
 class ConvSpaceToDepth(Downsample):
     """s2d(act(norm(W * x))): W at full resolution to a share of 1 / s^2 of the width, s2d as in `SpaceToDepth`.
 
     The strict placement of the paper: a convolution with stride s becomes one with stride 1, followed by s2d, whose
-    s^2-fold channels go to the next block. s = `stride` must divide H and W, and s^2 the width.
+    s^2-fold channels go to the next block. s = `stride`, whose square must divide the width.
 
     Args:
         kernel: extent of W.
@@ -59,9 +59,6 @@ class ConvSpaceToDepth(Downsample):
 
     def output(self, x: Feature) -> Feature:
         y = image(self, x).at(self.width, self.stride)
-        if any(n % self.stride for n in x.size):
-            fits = [n for n in divisors(x.size[0]) if x.size[1] % n == 0]
-            raise ShapeError(f"stride {self.stride} does not divide {'x'.join(map(str, x.size))}; use {listed(fits)}")
         share = self.stride**2
         if y.channels % share:
             near = [n * share for n in (y.channels // share, y.channels // share + 1) if n]
@@ -69,7 +66,10 @@ class ConvSpaceToDepth(Downsample):
                 f"stride {self.stride} needs a multiple of {share} channels, got {y.channels}; use {listed(near)}"
             )
         if x.channels % self.groups or y.channels // share % self.groups:
-            raise ShapeError(f"{self.groups} groups must divide {x.channels} and {y.channels // share} channels; use 1")
+            fits = [n for n in divisors(x.channels) if y.channels // share % n == 0]
+            raise ShapeError(
+                f"{self.groups} groups do not divide {x.channels} and {y.channels // share} channels; use {listed(fits)}"
+            )
         return y
 
     def build(self, x: Feature) -> nn.Module:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archfront.space.library.common import image
+from archfront.space.library.downsample.space_to_depth import TilesToChannels
 from archfront.space.library.layers import make_norm
 from archfront.space.spec import Downsample, Paper
 from archfront.space.types import Feature
@@ -18,16 +18,11 @@ class PatchMerge(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str = "layer") -> None:
         super().__init__()
-        self.stride = stride
-        self.unshuffle = nn.PixelUnshuffle(stride)
+        self.unshuffle = TilesToChannels(stride)
         self.norm = make_norm(norm, in_channels * stride**2)
         self.project = nn.Conv2d(in_channels * stride**2, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.stride > 1:
-            # remainders of positive numbers: exported graphs round towards zero
-            right, down = ((self.stride - n % self.stride) % self.stride for n in (x.shape[3], x.shape[2]))
-            x = F.pad(x, (0, right, 0, down))
         y: Tensor = self.project(self.norm(self.unshuffle(x)))
         return y
 

@@ -52,7 +52,7 @@ class SqueezeExcite(Gate):
 
     R is `ratio * C` to the nearest multiple of `divisor`, at least one; with a divisor above 1 the next multiple where
     that loses more than a tenth. In an inverted residual the gate sees the expanded width: a quarter of the block's
-    input, as in EfficientNet, is `ratio=0.25 / expand`. Where the gate stands is up to the block: `GatedBottleneck`
+    input, as in EfficientNet, is `ratio=0.25 / expand`. Where the gate stands is up to the block: `Bottleneck`
     offers all places of the paper. Takes any number of dimensions.
 
     Args:

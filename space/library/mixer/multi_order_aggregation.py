@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar
 
 import torch
@@ -40,6 +41,9 @@ class MultiOrderConv(nn.Module):
         self.low = low
         self.ahead = low + middle
         channels = low + middle + high
+        unit = math.gcd(low, middle, high)
+        self.fused_outputs = {"base": channels // unit, "middle": middle // unit, "high": high // unit}
+        self.fused_inputs = {"project": channels // unit}
         self.base = dilated_depthwise(channels, kernels[0], dilations[0])
         self.middle = dilated_depthwise(middle, kernels[1], dilations[1]) if middle else None
         self.high = dilated_depthwise(high, kernels[2], dilations[2])
@@ -59,8 +63,10 @@ class MultiOrderConv(nn.Module):
 class MultiOrderGatedAggregation(nn.Module):
     """A 1x1 convolution, the share of each channel's mean rescaled, gates times multi-order values, and the input added."""
 
-    def __init__(self, channels: int, values: nn.Module) -> None:
+    def __init__(self, channels: int, values: nn.Module, segments: int = 1) -> None:
         super().__init__()
+        self.fused_outputs = {"enter": segments, "decompose": segments}
+        self.fused_inputs = {"gate": segments}
         self.enter = nn.Conv2d(channels, channels, 1)
         self.decompose = LayerScale(channels, 1e-5)
         self.gate = nn.Conv2d(channels, channels, 1)
@@ -118,4 +124,5 @@ class MultiOrderAggregation(Mixer):
     def build(self, x: Feature) -> nn.Module:
         share = self.output(x).channels // sum(self.split)
         low, middle, high = (share * n for n in self.split)
-        return MultiOrderGatedAggregation(x.channels, MultiOrderConv(low, middle, high, self.kernels, self.dilations))
+        values = MultiOrderConv(low, middle, high, self.kernels, self.dilations)
+        return MultiOrderGatedAggregation(x.channels, values, sum(self.split) // math.gcd(*self.split))

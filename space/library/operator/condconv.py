@@ -55,7 +55,8 @@ class MixedConv2d(nn.Module):
 
     def multiplied(self, x: Tensor, kernels: Tensor) -> Tensor:
         """The convolution as one matrix product for each image and group; `kernels` holds a row an image."""
-        rows, columns = (-(-n // self.stride) for n in x.shape[2:])
+        # rounded up by quotients of positive numbers: exported graphs round towards zero
+        rows, columns = ((n + self.stride - 1) // self.stride for n in x.shape[2:])
         if self.kernel == 1:
             patches = x[:, :, :: self.stride, :: self.stride].flatten(2)
         else:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archfront.space.errors import ShapeError
 from archfront.space.library.common import divisors, image, listed
+from archfront.space.library.layers_sampling import sampled_taps
 from archfront.space.spec import Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
 
@@ -48,40 +48,12 @@ class DeformableConv2d(nn.Module):
         predicted: Tensor = self.offset(x)
         taps, size = self.kernel**2, predicted.shape[2:]
         moved = 2 * taps * self.offset_groups
-        sampled = self.sampled(x, predicted[:, :moved].reshape(-1, self.offset_groups, taps, 2, *size))
+        offsets = predicted[:, :moved].reshape(-1, self.offset_groups, taps, 2, *size)
+        sampled = sampled_taps(x, offsets, self.kernel, self.stride, self.dilation)
         if predicted.shape[1] > moved:
             sampled = sampled * predicted[:, moved:].sigmoid().reshape(-1, self.offset_groups, 1, taps, *size)
         patches = sampled.flatten(1, 3)  # channel by channel, the taps of each side by side, like the kernel
         return F.conv2d(patches, self.conv.weight.flatten(1)[:, :, None, None], groups=self.conv.groups)
-
-    def sampled(self, x: Tensor, offsets: Tensor) -> Tensor:
-        """The map at every moved tap, bilinear, zero outside: (N, groups, C / groups, taps, H', W').
-
-        `offsets` is (N, groups, taps, 2, H', W').
-        """
-        height, width = x.shape[2:]
-        rows, columns = offsets.shape[4:]
-        share = x.shape[1] // self.offset_groups
-        down = offsets[:, :, :, 0] + self.positions(rows, 0, x)
-        right = offsets[:, :, :, 1] + self.positions(columns, 1, x)
-        # grid_sample wants (right, down), with -1 and 1 for the outer edges of the first and last pixel
-        grid = torch.stack(((2 * right + 1) / width - 1, (2 * down + 1) / height - 1), -1)
-        maps = F.grid_sample(
-            x.reshape(-1, share, height, width),
-            grid.flatten(0, 1).flatten(1, 2),
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=False,
-        )
-        return maps.reshape(-1, self.offset_groups, share, self.kernel**2, rows, columns)
-
-    def positions(self, count: int, axis: int, x: Tensor) -> Tensor:
-        """Where the taps are before they move, along one axis: (taps, count, 1) for rows, (taps, 1, count) for columns."""
-        taps = torch.arange(self.kernel**2, device=x.device)
-        steps = taps // self.kernel if axis == 0 else taps % self.kernel
-        starts = torch.arange(count, device=x.device) * self.stride
-        found = ((steps - self.kernel // 2) * self.dilation)[:, None] + starts
-        return (found[:, :, None] if axis == 0 else found[:, None, :]).to(x.dtype)
 
 
 class DeformConv(Operator):

@@ -51,7 +51,7 @@ class FactoredConv(Operator):
 
     The number of groups of D goes from an ordinary convolution (1) over Inception's few segments to the depthwise one
     (None) of Xception. Neither normalisation n nor activation a stands between the two in Xception; the aligned variant
-    normalises. D carries the stride.
+    normalises. OSNet's lite convolution is the depthwise one behind the pointwise one. D carries the stride.
 
     Args:
         kernel: extent of D.

@@ -7,14 +7,18 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from archfront.space.library.common import image
+from archfront.space.library.common import Finished, image
 from archfront.space.library.layers import ConvNormAct
 from archfront.space.spec import Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
 
 
 class GhostModule(nn.Module):
-    """A convolution yields the intrinsic channels, a depthwise one `ratio - 1` ghosts of each; cut to `out_channels`."""
+    """A convolution yields the intrinsic channels, a depthwise one `ratio - 1` ghosts of each; cut to `out_channels`.
+
+    Every intrinsic channel stands in front of its ghosts, so that the first channels of a wide module are those of a
+    narrow one.
+    """
 
     def __init__(
         self,
@@ -39,19 +43,21 @@ class GhostModule(nn.Module):
         intrinsic: Tensor = self.primary(x)
         if self.cheap is None:
             return intrinsic
-        return torch.cat((intrinsic, self.cheap(intrinsic)), 1)[:, : self.out_channels]
+        ghosts = self.cheap(intrinsic).unflatten(1, (intrinsic.shape[1], -1))
+        return torch.cat((intrinsic[:, :, None], ghosts), 2).flatten(1, 2)[:, : self.out_channels]
 
 
-class GhostConv(Operator):
-    """y = [p, d * p] cut to the width, p = act(BN(W * x)) with m = ceil(width / ratio) channels, d * p the ghosts.
+class GhostConv(Operator, Finished):
+    """y = [p_1, d_1 * p_1, p_2, ...] cut to the width, p = act(BN(W * x)) with ceil(width / ratio) channels, d * p ghosts.
 
     W is a convolution that carries the stride; d is depthwise, makes `ratio - 1` channels of each of p, and is followed
-    by BN and act as well. With `ratio` 1 there are no ghosts, and y is p. Stands in for any convolution: the theoretical
-    cost falls by about `ratio`, latency often less.
+    by BN and act as well. With `ratio` 1 there are no ghosts, and y is p. The authors lay all of p in front of the
+    ghosts, the same map with permuted channels; here a narrower module computes the first channels of a wider one.
+    Stands in for any convolution: the theoretical cost falls by about `ratio`, latency often less.
 
     Args:
         kernel: extent of W; 1 in GhostNet, 3 in ghost versions of VGG and ResNet.
-        ratio: width over m.
+        ratio: width over the channels of p.
         cheap_kernel: extent of d.
         activation: act.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from archfront.space.errors import ShapeError
-from archfront.space.library.common import Activation, divisors, image, listed, scaled
+from archfront.space.library.common import Activation, Finished, divisors, image, listed, scaled
 from archfront.space.library.layers import make_activation
 from archfront.space.spec import Factor, Odd, Operator, Paper, Positive
 from archfront.space.types import Feature
@@ -84,7 +84,7 @@ class SelectiveKernelConv(nn.Module):
         return torch.stack([layer(summary) for layer in self.select], 1).softmax(1)
 
 
-class SelectiveKernel(Operator):
+class SelectiveKernel(Operator, Finished):
     """V = sum_m a_m * U_m, U_m = act(BN(K_m * x)), a = softmax over m of A_m act(BN(W mean(sum_m U_m))).
 
     Branch m has a convolution K_m of its own extent; a_m holds one weight a channel, and for each channel the weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -51,6 +51,7 @@ class SingleIntraChannel(Operator):
         residual: the shortcut around D; without it a layer is a depthwise separable convolution.
         dims: P is a `TopologicalConv` on a torus of so many dimensions; None makes it dense.
         fraction: of the channels that a topological P sees.
+        execute: how a topological P is computed, as in `TopologicalConv`.
 
     Wang, Liu and Foroosh, 2016, Design of Efficient Convolutional Layers using Single Intra-channel Convolution,
     Topological Subdivisioning and Spatial "Bottleneck" Structure.
@@ -63,6 +64,7 @@ class SingleIntraChannel(Operator):
     residual: bool = True
     dims: Positive | None = None
     fraction: Factor = 0.25
+    execute: Literal["dense", "gather"] = "dense"
 
     def output(self, x: Feature) -> Feature:
         return image(self, x).at(self.width, self.stride)
@@ -81,4 +83,4 @@ class SingleIntraChannel(Operator):
         if self.dims is None:
             return nn.Conv2d(channels, width, 1, bias=False)
         grid = torus(channels, self.dims)
-        return TopologicalConv2d(channels, width, grid, reach(grid, self.fraction))
+        return TopologicalConv2d(channels, width, grid, reach(grid, self.fraction), dense=self.execute == "dense")

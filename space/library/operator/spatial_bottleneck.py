@@ -38,7 +38,8 @@ class SpatialBottleneckConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = (-(-n // self.stride) for n in x.shape[2:])
+        # rounded up by quotients of positive numbers: exported graphs round towards zero
+        rows, columns = ((n + self.stride - 1) // self.stride for n in x.shape[2:])
         y: Tensor = self.up(self.project(self.down(x)))[:, :, :rows, :columns]
         return x + y if self.residual else y
 

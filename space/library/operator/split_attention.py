@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from archfront.space.errors import ShapeError
-from archfront.space.library.common import divisors, image, listed
+from archfront.space.library.common import Finished, divisors, image, listed
 from archfront.space.spec import Odd, Operator, Paper, Positive, Rule
 from archfront.space.types import Feature
 
@@ -58,7 +58,7 @@ class SplitAttentionConv(nn.Module):
         return torch.softmax(weights, 1) if self.radix > 1 else torch.sigmoid(weights)
 
 
-class SplitAttention(Operator):
+class SplitAttention(Operator, Finished):
     """y = sum_r a_r * u_r over the R = `radix` splits u = relu(BN(W * x)), a grouped convolution to R C channels.
 
     With z the mean over positions of sum_r u_r and scores V relu(BN(U z)), a is for every channel the softmax of its

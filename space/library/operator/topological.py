@@ -86,9 +86,11 @@ class TopologicalConv(Operator):
 
     Args:
         dims: dimensions of the torus.
-        fraction: connections of an output over C: the cost, too, compared with a full 1x1 convolution.
-        execute: "gather" does just that many multiply-adds but copies the neighbours, "dense" computes the full product
-            with zeros elsewhere; the parameters are the same.
+        fraction: connections of an output over C: the share of parameters, too, of a full 1x1 convolution.
+        execute: "dense" computes the full product with zeros elsewhere. "gather" does only the multiply-adds of the paper,
+            but copies the neighbours of every output, for which runtimes have no kernel: it takes many times as long.
+            So "dense" is what a device should run and what latency and cost are about; "gather" gives the paper's
+            counts. Parameters and results are the same.
 
     Wang, Liu and Foroosh, 2016, Design of Efficient Convolutional Layers using Single Intra-channel Convolution,
     Topological Subdivisioning and Spatial "Bottleneck" Structure.
@@ -104,7 +106,7 @@ class TopologicalConv(Operator):
 
     dims: Positive = 2
     fraction: Factor = 0.25
-    execute: Literal["gather", "dense"] = "gather"
+    execute: Literal["dense", "gather"] = "dense"
 
     def output(self, x: Feature) -> Feature:
         return image(self, x).at(self.width, self.stride)

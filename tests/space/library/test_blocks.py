@@ -18,7 +18,7 @@ from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.library.mixer.average_pool import AveragePool
 from archfront.space.library.mixer.self_attention import SelfAttention
 from archfront.space.library.operator.conv import Conv
-from archfront.space.library.operator.separable import SeparableConv
+from archfront.space.library.operator.factored import FactoredConv
 from archfront.space.spec import StridedBlock
 from archfront.space.types import Feature
 
@@ -167,7 +167,7 @@ def test_a_gate_that_saturates_changes_no_strided_block(block: StridedBlock) -> 
 
 
 def test_bottleneck_and_basic_block_take_other_operators() -> None:
-    for spec in (Bottleneck(operator=SeparableConv(kernel=5)), BasicBlock(operator=SeparableConv(kernel=5))):
+    for spec in (Bottleneck(operator=FactoredConv(kernel=5)), BasicBlock(operator=FactoredConv(kernel=5))):
         strided = spec.at(32, 2)
         assert strided.output(X) == Feature(32, (5, 4))
         assert strided.build(X)(*X.example(2)).shape == (2, 32, 5, 4)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.library.block.bottleneck import Bottleneck
-from archfront.space.library.block.gated_bottleneck import GatedBottleneck
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
 from archfront.space.references.resnet import residual_network
 from archfront.space.types import Feature, Image
@@ -27,7 +26,8 @@ class Recorded(nn.Module):
 
 def built(placement: str, **options: object) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
-    module = GatedBottleneck(placement=placement, width=24, stride=2, ratio=0.5, **options).build(X).double().eval()
+    options = {"gate": SqueezeExcite(ratio=1 / 16), **options}
+    module = Bottleneck(placement=placement, width=24, stride=2, ratio=0.5, **options).build(X).double().eval()
     for child in module.modules():
         if isinstance(child, nn.BatchNorm2d):
             nn.init.uniform_(child.bias, -0.5, 0.5)
@@ -74,7 +74,9 @@ def test_squeeze_and_excitation_changes_the_parameters_with_its_place_as_the_wid
 
 
 def test_se_resnet50_as_published_has_its_stride_on_the_1x1_convolutions_and_3_87_gmacs() -> None:
-    network = residual_network(GatedBottleneck(stride_on="reduction"), (3, 4, 6, 3), 256, 1000)
+    network = residual_network(
+        Bottleneck(gate=SqueezeExcite(ratio=1 / 16), stride_on="reduction"), (3, 4, 6, 3), 256, 1000
+    )
     with torch.device("meta"):
         assert sum(p.numel() for p in network.build(Image(3, 224, 224)).parameters()) == 28_088_024
     total = sum(part_cost(part.spec, part.input).contractions for stage in network.parts(Image(3, 224, 224))

@@ -19,6 +19,7 @@ from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.cascade_classifier import CascadeClassifier
 from archfront.space.library.stem.convolution import ConvStem
 from archfront.space.library.topology.high_resolution import HighResolution
+from archfront.space.library.topology.stream_fusion import StreamFusion
 from archfront.space.library.topology.stream_module import StreamExchange, StreamModule
 from archfront.space.library.topology.stream_transition import StreamTransition
 from archfront.space.network import Network, Stage
@@ -162,3 +163,21 @@ def test_levels_that_do_not_halve_are_refused() -> None:
         Architecture(Image(3, 8, 8), Network(stem=ConvStem(width=4), stages=(), head=CascadeClassifier(classes=2)))
     with pytest.raises(ShapeError, match="1 widths for 3 levels"):
         StreamTransition(widths=(4,)).output(THREE)
+
+
+@pytest.mark.parametrize("pyramid", [False, True])
+def test_streams_are_enlarged_joined_and_projected_and_averaged_over_tiles(pyramid: bool) -> None:
+    spec = StreamFusion(pyramid=pyramid, width=5 if pyramid else None)
+    module = settled(spec.build(ODD))
+    streams = tuple(torch.randn(2, level.channels, *level.size, dtype=torch.float64) for level in ODD.levels)
+    first, *others = streams
+    joined = torch.cat((first, *(F.interpolate(x, size=(13, 9), mode="bilinear") for x in others)), 1)
+    y = module.project(joined)
+    found = module(streams)
+    assert spec.output(ODD).shapes == tuple(tuple(level.shape[1:]) for level in found)
+    torch.testing.assert_close(found[0], y)
+    for extent, level in zip((1, 2, 4)[: len(found)], found, strict=True):
+        torch.testing.assert_close(level[:, :, 1, 1], y[:, :, extent : 2 * extent, extent : 2 * extent].mean((2, 3)))
+        torch.testing.assert_close(
+            level[:, :, -1, -1], y[:, :, 12 // extent * extent :, 8 // extent * extent :].mean((2, 3))
+        )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from archfront.evaluators.store import layouts, take
 from archfront.space.errors import ShapeError
 from archfront.space.library.channel_mixer.channel_aggregation import ChannelAggregation
 from archfront.space.library.channel_mixer.conv_feed_forward import ConvFeedForward
@@ -122,3 +123,22 @@ def test_without_the_aggregation_it_is_a_convolutional_perceptron() -> None:
 def test_widths_that_the_shares_do_not_divide_are_refused_with_one_that_works() -> None:
     with pytest.raises(ShapeError, match="use a multiple of 8 channels, such as 24"):
         MultiOrderAggregation().output(Feature(20, (8, 8)))
+
+
+@pytest.mark.parametrize("split", [(1, 3, 4), (0, 1, 1), (2, 2, 4)])
+def test_channels_keep_their_order_of_convolution_when_the_width_shrinks(split: tuple[int, int, int]) -> None:
+    spec = MultiOrderAggregation(split=split)
+    wide, narrow = ({layout.name: layout for layout in layouts(spec.build(Feature(c, (5, 4))))} for c in (64, 32))
+
+    def orders(channels: int) -> list[int]:
+        return [order for order, share in enumerate(split) for _ in range(share * channels // sum(split))]
+
+    # labels of the channels that a stored tensor has on either side, cut like the tensor
+    for name in ("enter.weight", "decompose.scale", "values.base.weight", "gate.weight", "values.project.weight"):
+        inputs = name in ("gate.weight", "values.project.weight")
+        labels = torch.tensor(orders(64))
+        shape = wide[name].shape
+        stored = labels.expand(shape[0], -1) if inputs else labels.reshape(-1, *(1 for _ in shape[1:])).expand(shape)
+        cut = take(stored.reshape(shape) if not inputs else stored[:, :, None, None], narrow[name])
+        kept = cut[0].flatten() if inputs else cut.reshape(32, -1)[:, 0]
+        assert kept.tolist() == orders(32), name

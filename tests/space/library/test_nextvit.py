@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archfront.space.errors import ShapeError, SpecError
-from archfront.space.library.block.next_vit import NextConv, NextTransformer, make_divisible
+from archfront.space.library.block.next_vit import NextConv, NextTransformer, make_divisible, side_by_side
 from archfront.space.library.mixer.multi_head_conv import MultiHeadConv
 from archfront.space.library.mixer.pooled_token_attention import PooledTokenAttention
 from archfront.space.library.mixer.self_attention import SelfAttention
@@ -149,3 +149,18 @@ def test_every_norm_in_front_of_a_linear_map_can_be_merged_into_it() -> None:
             layer.bias.copy_(bias)
     module.norm, attention.norm, mlp.norm = nn.Identity(), nn.Identity(), nn.Identity()
     torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mix_ratio", [0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
+@pytest.mark.parametrize("head_dim", [8, 32])
+def test_a_narrow_block_computes_the_first_channels_of_a_wide_one(mix_ratio: float, head_dim: int) -> None:
+    spec = NextTransformer(mix_ratio=mix_ratio, head_dim=head_dim)
+    widest = spec._heads(Feature(32 * head_dim, (4, 4)))
+    for heads in range(1, 33):
+        y = Feature(heads * head_dim, (4, 4))
+        assert spec._heads(y) == widest[:heads]
+        assert spec._heads(y).count("a") * head_dim == spec._attended(y).channels
+
+
+def test_heads_stand_where_they_are_told_to() -> None:
+    assert side_by_side("acaac", 2).tolist() == [0, 1, 6, 7, 2, 3, 4, 5, 8, 9]

@@ -103,8 +103,8 @@ def test_subsampling_by_two_divides_the_pairwise_cost_by_four() -> None:
 
 
 @pytest.mark.parametrize("pairwise", PAIRWISE)
-def test_the_block_begins_as_the_identity_on_request(pairwise: str) -> None:
-    module = NonLocalBlock(mixer=NonLocal(pairwise=pairwise), zero_init=True).build(Feature(8, (5, 4)))
+def test_the_block_begins_as_the_identity(pairwise: str) -> None:
+    module = NonLocalBlock(mixer=NonLocal(pairwise=pairwise)).build(Feature(8, (5, 4)))
     x = torch.randn(3, 8, 5, 4)
     assert torch.equal(module.train()(x), x)
     assert torch.equal(module.eval()(x), x)
@@ -112,7 +112,7 @@ def test_the_block_begins_as_the_identity_on_request(pairwise: str) -> None:
 
 def test_the_block_adds_the_normalised_sum() -> None:
     torch.manual_seed(0)
-    module = NonLocalBlock().build(Feature(8, (5, 4))).double().train()
+    module = NonLocalBlock(zero_init=False).build(Feature(8, (5, 4))).double().train()
     x = torch.randn(3, 8, 5, 4, dtype=torch.float64)
     y = module.mixer(x)
     normed = (y - y.mean((0, 2, 3), keepdim=True)) / (y.var((0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()

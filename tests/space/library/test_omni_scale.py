@@ -9,7 +9,7 @@ from torch import nn
 from archfront.space.errors import ShapeError
 from archfront.space.library.block.omni_scale import OmniScale
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
-from archfront.space.library.operator.lite import LiteConv
+from archfront.space.library.operator.factored import FactoredConv
 from archfront.space.types import Feature
 
 GATE = SqueezeExcite(ratio=0.5)
@@ -50,10 +50,10 @@ def test_a_shared_gate_is_one_module_and_separate_gates_cost_as_many_again() -> 
 
 def test_the_lite_convolution_is_pointwise_first_and_linear() -> None:
     x = Feature(3, (6, 6))
-    module = LiteConv(width=5).build(x).double()
+    module = FactoredConv(order="pointwise-spatial", width=5).build(x).double()
     (image,) = x.example(2, dtype=torch.float64)
     pointwise = torch.einsum("oc,nchw->nohw", module.pointwise.weight.flatten(1), image)
-    expected = nn.functional.conv2d(pointwise, module.depthwise.weight, padding=1, groups=5)
+    expected = nn.functional.conv2d(pointwise, module.spatial.weight, padding=1, groups=5)
     torch.testing.assert_close(module(image), expected)
 
 

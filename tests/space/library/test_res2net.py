@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.block.res2net import Hierarchy, Res2Net
 from archfront.space.library.operator.conv import Conv
-from archfront.space.library.operator.separable import SeparableConv
+from archfront.space.library.operator.factored import FactoredConv
 from archfront.space.types import Feature
 
 X = Feature(64, (9, 7))
@@ -114,8 +114,8 @@ def test_the_width_of_a_chunk_is_rounded_down(channels: int, base_width: int, gr
 
 
 def test_any_operator_may_convolve_the_chunks() -> None:
-    module = Res2Net(operator=SeparableConv(kernel=5), ratio=1.0).build(X)
-    assert [type(b.conv).__name__ for b in module.hierarchy.branches] == ["SeparableConv2d"] * 3
+    module = Res2Net(operator=FactoredConv(kernel=5), ratio=1.0).build(X)
+    assert [type(b.conv).__name__ for b in module.hierarchy.branches] == ["FactoredConv2d"] * 3
     assert module(X.example(2)[0]).shape == (2, 64, 9, 7)
 
 

@@ -14,7 +14,7 @@ from archfront.space.library.downsample.pooling import PoolDownsample
 from archfront.space.library.downsample.space_to_depth import SpaceToDepth
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.operator.conv import Conv
-from archfront.space.library.operator.separable import SeparableConv
+from archfront.space.library.operator.factored import FactoredConv
 from archfront.space.library.stem.convolution import ConvStem
 from archfront.space.library.stem.patch import PatchStem
 from archfront.space.library.upsample.interpolate import Interpolate
@@ -27,7 +27,7 @@ def prepared(spec: Spec, x: Feature) -> tuple[nn.Module, Tensor]:
     return spec.build(x).double().eval(), x.example(2, dtype=torch.float64)[0]
 
 
-@pytest.mark.parametrize("operator", [Conv(kernel=5), Conv(groups=2), Conv(dilation=2), SeparableConv(kernel=5)])
+@pytest.mark.parametrize("operator", [Conv(kernel=5), Conv(groups=2), Conv(dilation=2), FactoredConv(kernel=5)])
 @pytest.mark.parametrize("stride", [2, 3])
 def test_a_strided_operator_keeps_every_stride_th_position_of_the_unstrided_one(
     operator: Operator, stride: int
@@ -52,8 +52,8 @@ def test_dilated_taps_stand_apart() -> None:
 
 
 def test_separable_conv_is_a_convolution_whose_kernels_have_rank_one() -> None:
-    module, x = prepared(SeparableConv(kernel=3, width=6, stride=2), Feature(4, (5, 6)))
-    kernels = module.pointwise.weight * module.depthwise.weight.transpose(0, 1)
+    module, x = prepared(FactoredConv(kernel=3, width=6, stride=2), Feature(4, (5, 6)))
+    kernels = module.pointwise.weight * module.spatial.weight.transpose(0, 1)
     torch.testing.assert_close(module(x), nn.functional.conv2d(x, kernels, stride=2, padding=1))
 
 
@@ -98,9 +98,22 @@ def test_every_pixel_gets_a_gradient_through_space_to_depth() -> None:
     assert (x.grad != 0).all()
 
 
-def test_space_to_depth_names_the_strides_that_divide() -> None:
-    with pytest.raises(ShapeError, match="stride 4 does not divide 6x12; use 1, 2, 3 or 6"):
-        SpaceToDepth(stride=4).output(Feature(2, (6, 12)))
+def test_space_to_depth_completes_the_last_tiles_with_zeros() -> None:
+    module, x = prepared(SpaceToDepth(width=5, stride=4), Feature(2, (6, 11)))
+    filled = torch.zeros(*x.shape[:2], 8, 12, dtype=x.dtype)
+    filled[:, :, :6, :11] = x
+    assert SpaceToDepth(stride=4).output(Feature(2, (6, 11))) == Feature(2, (2, 3))
+    torch.testing.assert_close(module(x), module(filled))
+
+
+def test_groups_of_space_to_depth_see_only_the_tiles_of_their_own_channels() -> None:
+    module, x = prepared(SpaceToDepth(width=6, stride=2, groups=2, norm="none"), Feature(4, (4, 6)))
+    changed = x.clone()
+    changed[:, 2:] += 1.0
+    torch.testing.assert_close(module(changed)[:, :3], module(x)[:, :3])
+    assert bool((module(changed)[:, 3:] != module(x)[:, 3:]).all())
+    with pytest.raises(ShapeError, match="3 groups do not divide 4 and 6 channels; use 1 or 2"):
+        SpaceToDepth(width=6, stride=2, groups=3).output(Feature(4, (4, 6)))
 
 
 def test_conv_downsample_without_norm_has_a_bias_and_with_norm_none() -> None:

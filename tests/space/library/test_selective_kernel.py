@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from archfront.hw_profiles.cost import part_cost
 from archfront.space.errors import ShapeError
-from archfront.space.library.block.sk_basic import SKBasic
-from archfront.space.library.block.sk_bottleneck import SKBottleneck
+from archfront.space.library.block.basic import BasicBlock
+from archfront.space.library.block.bottleneck import Bottleneck
+from archfront.space.library.operator.conv import Conv
 from archfront.space.library.operator.ghost import GhostConv
 from archfront.space.library.operator.selective_kernel import SelectiveKernel
 from archfront.space.types import Feature
@@ -18,7 +19,7 @@ from archfront.space.types import Feature
 X = Feature(16, (9, 7))
 
 
-def prepared(spec: SelectiveKernel | SKBottleneck | SKBasic) -> tuple[nn.Module, Tensor]:
+def prepared(spec: SelectiveKernel | Bottleneck | BasicBlock) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     module = spec.build(X).double().eval()
     for child in module.modules():
@@ -93,13 +94,13 @@ def test_splitting_the_input_leaves_the_convolutions_as_many_weights_as_one(spli
 
 
 def test_the_unit_has_nothing_between_selection_and_expansion() -> None:
-    module, x = prepared(SKBottleneck(width=32, stride=2, operator=SelectiveKernel(groups=4)))
+    module, x = prepared(Bottleneck(width=32, stride=2, ratio=0.5, operator=SelectiveKernel(groups=4)))
     branch = module.expand(module.conv(module.reduce(x)))
     torch.testing.assert_close(module(x), torch.relu(module.shortcut(x) + branch))
-    module, x = prepared(SKBasic(width=32, stride=2))
+    module, x = prepared(BasicBlock(width=32, stride=2, operator=SelectiveKernel(), second=Conv()))
     branch = module.norm2(module.conv2(module.conv1(x)))
     torch.testing.assert_close(module(x), torch.relu(module.shortcut(x) + branch))
-    assert SKBottleneck(operator=GhostConv(kernel=3)).output(X) == X
+    assert isinstance(Bottleneck(operator=GhostConv(kernel=3)).build(X).norm, nn.Identity)
 
 
 def test_shapes_that_do_not_divide_are_refused() -> None:

@@ -59,8 +59,9 @@ def test_the_strict_placement_convolves_first_and_reads_every_pixel() -> None:
 def test_the_strict_placement_names_the_widths_that_fit() -> None:
     with pytest.raises(ShapeError, match="multiple of 4 channels, got 10; use 8 or 12"):
         ConvSpaceToDepth(width=10, stride=2).output(Feature(3, (6, 8)))
-    with pytest.raises(ShapeError, match="does not divide 6x9; use 1 or 3"):
-        ConvSpaceToDepth(width=8, stride=2).output(Feature(3, (6, 9)))
+    with pytest.raises(ShapeError, match="2 groups do not divide 3 and 2 channels; use 1"):
+        ConvSpaceToDepth(width=8, stride=2, groups=2).output(Feature(3, (6, 9)))
+    assert ConvSpaceToDepth(width=8, stride=2).output(Feature(3, (6, 9))) == Feature(8, (3, 5))
 
 
 def with_downsampling(downsample: Downsample) -> Architecture:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from archfront.space import Architecture, Image
+from archfront.space import Architecture, Image, Network, Space, Stage, int_range, one_of
 from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.block.wide_basic import WideBasic
+from archfront.space.library.head.classifier import Classifier
+from archfront.space.library.stem.convolution import ConvStem
 from archfront.space.references.resnet import residual_network
 from archfront.space.references.wide_resnet import wide_network
 from archfront.space.types import Feature
@@ -49,3 +51,17 @@ def test_the_imagenet_form_widens_only_the_3x3_convolutions(multiplier: float) -
     inner = sorted({p.shape[0] for p in convs if p.shape[2] == 3})
     assert inner == [int(width * multiplier) for width in (64, 128, 256, 512)]
     assert max(p.shape[0] for p in convs) == 2048
+
+
+def test_a_space_under_a_bound_finds_both_types_of_blocks_with_matched_parameters() -> None:
+    def matched(architecture: Architecture) -> bool:
+        return abs(parameters(architecture) / 20_000 - 1) < 0.1
+
+    block = WideBasic(kernels=one_of((3, 3), (1, 3, 1)))
+    stage = Stage(width=int_range(16, 48, step=4), block=block)
+    network = Network(stem=ConvStem(width=16), stages=(stage,), head=Classifier(classes=10))
+    space = Space(Image(3, 8, 8), network, where=matched)
+    found = [space.sample(seed) for seed in range(12)]
+    kinds = {architecture.network.stages[0].blocks[0].kernels for architecture in found}
+    assert kinds == {(3, 3), (1, 3, 1)}
+    assert all(18_000 < parameters(architecture) < 22_000 for architecture in found)

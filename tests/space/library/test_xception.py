@@ -12,7 +12,6 @@ from archfront.space.library.block.bottleneck import Bottleneck
 from archfront.space.library.block.operator_layer import OperatorLayer
 from archfront.space.library.block.xception import XceptionBlock
 from archfront.space.library.operator.factored import FactoredConv
-from archfront.space.library.operator.separable import SeparableConv
 from archfront.space.types import Feature
 
 X = Feature(8, (7, 9))
@@ -101,8 +100,8 @@ def test_the_width_changes_at_the_chosen_convolution_and_max_pooling_strides(
 
 
 def test_aligned_the_last_convolution_strides() -> None:
-    module = built(XceptionBlock(operator=SeparableConv(), downsample="operator", stride=2))
-    assert [layer.conv.depthwise.stride for layer in module.layers] == [(1, 1), (1, 1), (2, 2)]
+    module = built(XceptionBlock(operator=FactoredConv(), downsample="operator", stride=2))
+    assert [layer.conv.spatial.stride for layer in module.layers] == [(1, 1), (1, 1), (2, 2)]
     assert module(X.example(1, dtype=torch.float64)[0]).shape == (1, 8, 4, 5)
 
 
