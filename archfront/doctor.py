@@ -52,6 +52,7 @@ def checks() -> Iterator[Check]:
     yield probe("Disk", disk)
     yield probe("torch on the CPU", run_torch, "pip install --force-reinstall torch")
     yield probe("ONNX Runtime on the CPU", run_onnx, "pip install --force-reinstall onnx onnxscript onnxruntime")
+    yield from other_runtimes()
     yield cuda()
 
 
@@ -59,10 +60,12 @@ def packages() -> Iterator[Check]:
     """The packages that archfront declares, those for development left out."""
     from packaging.requirements import Requirement
 
+    from archfront.hw_profiles.profile import ENGINES
+
     for line in requires("archfront") or ():
         requirement = Requirement(line)
         extra = _extra(line)
-        if extra == "dev":
+        if extra == "dev" or extra in ENGINES:  # runtimes have checks of their own
             continue
         wanted = f"archfront[{extra}]" if extra else f"{requirement.name}{requirement.specifier}"
         fix = f"pip install '{wanted}'"
@@ -139,6 +142,26 @@ def run_onnx() -> str:
         workload = (architecture.network, architecture.input)
         prepared = RUNTIMES["onnxruntime"].prepare("tiny network", workload, local_profile(), Path(folder))
     return f"runs a network; differs from torch by {prepared.difference:.1g} of the largest output"
+
+
+def other_runtimes() -> Iterator[Check]:
+    """What else latency can be measured on here: whether it is installed, and what converting for it needs."""
+    from archfront.hw_profiles.profile import ENGINES, LatencyError, local_profile
+    from archfront.hw_profiles.runtimes import RUNTIMES
+    from archfront.hw_profiles.worker import installed
+
+    for name, engine in ENGINES.items():
+        title, version = f"Runtime {name}", installed(engine.package)
+        if name in ("onnxruntime", "torch"):
+            continue  # these are needed, and run
+        if version is None:
+            yield Check(title, "missing", help=f"pip install '{engine.install}'", required=False)
+            continue
+        try:
+            RUNTIMES[name].require(local_profile(name))
+            yield Check(title, "ok", f"{version}, {engine.provider}", required=False)
+        except LatencyError as error:
+            yield Check(title, "missing", str(error), required=False)
 
 
 def cuda() -> Check:

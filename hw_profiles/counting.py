@@ -32,6 +32,11 @@ def add_handle(operator: str, handle: Handle) -> None:
     _registered[operator] = handle
 
 
+def registered_handles() -> dict[str, Handle]:
+    """What `add_handle` was given, by operator."""
+    return dict(_registered)
+
+
 def tally(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     """The counts of one forward pass.
 

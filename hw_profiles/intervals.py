@@ -41,8 +41,10 @@ def resampled_minima(blocks: Sequence[Array], seed: int, processes: bool = True)
     return minima
 
 
-def half_width(statistic: Callable[[Array], Array], blocks: Sequence[Array], seed: int) -> Array:
-    """Half-width of the 95 % interval of a logarithmic statistic.
+def half_width(
+    statistic: Callable[[Array], Array], blocks: Sequence[Array], seed: int, confidence: float = 0.95
+) -> Array:
+    """Half-width of the interval of a logarithmic statistic.
 
     With one process it only speaks of the rounds in it: differences between processes are unknown then.
 
@@ -50,6 +52,7 @@ def half_width(statistic: Callable[[Array], Array], blocks: Sequence[Array], see
         statistic: from minima as `resampled_minima` gives them to one row of values a replicate.
         blocks: for every process, the fastest run of each visit, shape (rounds, models).
         seed: of the bootstrap.
+        confidence: how often such an interval is to hold the truth.
     """
     from scipy.stats import t  # type: ignore[import-untyped]
 
@@ -58,7 +61,7 @@ def half_width(statistic: Callable[[Array], Array], blocks: Sequence[Array], see
     rounds = sum(len(block) - 1 for block in blocks)
     between = (total - inside) ** 2 / max(1, len(blocks) - 1) + inside**2 / max(1, rounds)
     freedom = np.where(between > 0, total**2 / np.where(between > 0, between, 1.0), 1.0)
-    width: Array = t.ppf(0.975, freedom) * np.sqrt(total)
+    width: Array = t.ppf((1 + confidence) / 2, freedom) * np.sqrt(total)
     return width
 
 
@@ -75,14 +78,17 @@ def log_ratio(minima: Array) -> Array:
     return ratio
 
 
-def paired_ratio(a: Sequence[Array], b: Sequence[Array], seed: int) -> tuple[float, float, float]:
-    """The ratio a / b of two models timed in the same rounds, and its 95 % interval.
+def paired_ratio(
+    a: Sequence[Array], b: Sequence[Array], seed: int, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """The ratio a / b of two models timed in the same rounds, and its interval.
 
     Args:
         a, b: for every process, the fastest run of each visit, shape (rounds,).
         seed: of the bootstrap.
+        confidence: how often such an interval is to hold the truth.
     """
     blocks = [np.column_stack(pair) for pair in zip(a, b, strict=True)]
     ratio = float(log_ratio(np.stack([block.min(axis=0) for block in blocks])[None])[0])
-    width = float(half_width(log_ratio, blocks, seed))
+    width = float(half_width(log_ratio, blocks, seed, confidence))
     return math.exp(ratio), math.exp(ratio - width), math.exp(ratio + width)

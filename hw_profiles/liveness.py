@@ -112,8 +112,19 @@ def _run(node: Any, behind: dict[int, Buffers], timeline: Timeline) -> Iterator[
             timeline.step(_behind(node.inputs(), behind))
         if shares:
             yield from _share(node, sources, behind)
-        elif any(value.isCompleteTensor() for value in _results(node)):
+        elif any(value.isCompleteTensor() for value in results(node)):
             yield from _compute(node, behind, timeline)
+
+
+def only_views(node: Any) -> bool:
+    """Whether an operator computes nothing: its results lie where its inputs lie, and it does not write there."""
+    kind = node.kind()
+    if kind in _PACKING or (kind in _DROPOUTS and node.inputsAt(2).toIValue() is False):
+        return True
+    if kind.startswith("prim::"):
+        return False
+    _, shares, writes = _aliases(node.schema())
+    return shares and not writes
 
 
 def _share(node: Any, sources: list[bool], behind: dict[int, Buffers]) -> Iterator[tuple[int, Buffers]]:
@@ -128,9 +139,9 @@ def _compute(node: Any, behind: dict[int, Buffers], timeline: Timeline) -> Itera
     reads = _behind(node.inputs(), behind)
     if node.kind() == "aten::scaled_dot_product_attention":
         reads = _attend(node, behind, timeline)
-    results = [value for value in _results(node) if shape(value)]
-    written = timeline.step(reads, *map(_bytes, results))
-    yield from zip((value.unique() for value in results), written, strict=True)
+    found = [value for value in results(node) if shape(value)]
+    written = timeline.step(reads, *map(_bytes, found))
+    yield from zip((value.unique() for value in found), written, strict=True)
 
 
 def _attend(node: Any, behind: dict[int, Buffers], timeline: Timeline) -> Buffers:
@@ -142,7 +153,7 @@ def _attend(node: Any, behind: dict[int, Buffers], timeline: Timeline) -> Buffer
     return weights | _behind(inputs[2:3], behind)
 
 
-def _results(node: Any) -> Iterator[Value]:
+def results(node: Any) -> Iterator[Value]:
     """The tensors that an operator returns, those in lists once they are unpacked."""
     for value in node.outputs():
         if value.isCompleteTensor():

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from archfront.space.errors import ArchfrontError, nearest
 
-Provenance = Literal["exact", "measured", "predicted"]
+Provenance = Literal["exact", "measured", "predicted", "modelled"]
 
 
 COUNT = (("", 1.0), ("K", 1e3), ("M", 1e6), ("G", 1e9))
@@ -76,7 +76,8 @@ class Measurement:
 
     Args:
         value: in the base unit of the metric (multiply-adds, bytes, milliseconds, a fraction in [0, 1]).
-        provenance: "exact" (counted), "measured", or "predicted" (with a known error).
+        provenance: "exact" (counted), "measured", "predicted" (from measurements, with a known error), or "modelled"
+            (from a description of hardware that nobody measured).
         spread: half-width of the 95 % interval around `value`, same unit; None where there is none to give.
         samples: how many single observations stand behind it.
     """

@@ -8,17 +8,14 @@ benchmarks/latency.py compares the two on the machine at hand.
 
 from __future__ import annotations
 
-import json
 import math
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +25,9 @@ from archfront.hw_profiles.metrics import Measurement
 from archfront.space.architecture import Architecture
 
 from . import intervals, worker
-from .profile import LatencyError, Profile, require_local
+from .profile import LatencyError, Profile
 from .runtimes import RUNTIMES, Prepared, Probe, Reference, Workload
+from .transport import Launch, at
 
 REFERENCE = "(reference)"
 """Name of the reference network in a run."""
@@ -37,11 +35,17 @@ REFERENCE = "(reference)"
 MINIMUM_ROUNDS = 3
 NOISY_SPREAD, NOISY_DRIFT = 1.3, 0.05
 
+DECIDED = 0.99
+"""Confidence of the intervals that may end a measurement early."""
+
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and what is being done."""
 
-Launch = Callable[[worker.Plan], Mapping[str, Any]]
-"""Carries out a plan in a fresh process and returns what `worker.interleave` returned there."""
+Failed = Callable[[str, LatencyError], None]
+"""Called with the name of a candidate that cannot be measured, and why."""
+
+Relevance = Callable[[Mapping[str, float]], Iterable[tuple[str, str]]]
+"""From best-case latencies in milliseconds by name to the pairs of names whose order matters."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,18 @@ class Comparison:
         return self.low <= 1.0 <= self.high
 
 
+def neighbours(latencies: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The pairs that follow each other in order of latency: once these are decided, so is the whole ranking."""
+    order = sorted(latencies, key=latencies.__getitem__)
+    return list(pairwise(order))
+
+
+def ties(results: Mapping[str, LatencyResult], relevance: Relevance = neighbours) -> list[tuple[str, str]]:
+    """The pairs, of those that matter, of which the measurement does not say which one is faster."""
+    pairs = relevance({name: result.value_ms for name, result in results.items()})
+    return [(a, b) for a, b in pairs if compare(results[a], results[b]).tie]
+
+
 def compare(a: LatencyResult, b: LatencyResult, seed: int = 0) -> Comparison:
     """The paired ratio of two workloads that were timed in the same rounds.
 
@@ -208,27 +224,34 @@ def measure(
     schedule: Schedule | None = None,
     progress: Progress | None = None,
     prepare_seconds: float = math.inf,
+    relevance: Relevance | None = None,
+    failed: Failed | None = None,
 ) -> dict[str, LatencyResult]:
-    """Measure all candidates against each other on this machine.
+    """Measure all candidates against each other on the device of the profile, which may be remote.
 
     Candidates are specs, not modules: latency does not depend on weights, and fresh processes need no pickled code.
 
     Args:
         candidates: by name, an architecture or a spec with its input type.
-        profile: of this machine.
+        profile: of the device.
         schedule: how much is measured.
         progress: told about every model prepared and every process run.
         prepare_seconds: candidates that are not prepared after this long are left out.
+        relevance: the pairs whose order matters; measuring also stops once all of them are decided. `ties` names the
+            pairs that were left undecided.
+        failed: told about candidates that cannot be converted or compute something else than in torch, which are left
+            out then; without it they are an error.
 
     Returns:
         A result for every candidate that was prepared in time, in the order given.
 
     Raises:
-        LatencyError: the profile is another machine's, a candidate cannot be converted or computes something else than
-            in torch, or a process failed or took far too long (with the end of what it printed).
+        LatencyError: the profile is another device's, the device cannot be reached, a candidate cannot be converted or
+            computes something else than in torch, or a process failed or took far too long (with the end of what it
+            printed).
     """
     schedule = schedule or Schedule()
-    require_local(profile)
+    device = at(profile)
     if not candidates:
         return {}
     if REFERENCE in candidates:
@@ -236,19 +259,26 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="archfront-latency-") as name:
         folder = Path(name)
         workloads = {REFERENCE: (Reference(), Probe.INPUT), **candidates}
-        prepared = prepare(workloads, profile, folder, progress, prepare_seconds)
-        launch = in_subprocess(prepared, profile, folder)
-        done = 0
-
-        def step(plan: worker.Plan) -> Mapping[str, Any]:
-            nonlocal done
-            if progress:
-                progress(done, max(schedule.processes, done + 1), f"timing {len(prepared) - 1} models")
-            done += 1
-            return launch(plan)
-
-        processes = collect(step, schedule)
+        prepared = prepare(workloads, profile, folder, progress, prepare_seconds, failed)
+        if len(prepared) == 1:
+            return {}
+        with device.launcher(prepared, profile, folder) as launch:
+            processes = collect(_told(launch, progress, schedule, len(prepared) - 1), schedule, relevance=relevance)
     return summarise(processes, profile, schedule, {name: p.converter for name, p in prepared.items()})
+
+
+def _told(launch: Launch, progress: Progress | None, schedule: Schedule, models: int) -> Launch:
+    """`launch`, with `progress` told before each process."""
+    done = 0
+
+    def step(plan: worker.Plan | worker.Endurance) -> Mapping[str, Any]:
+        nonlocal done
+        if progress:
+            progress(done, max(schedule.processes, done + 1), f"timing {models} models")
+        done += 1
+        return launch(plan)
+
+    return step
 
 
 def prepare(
@@ -257,63 +287,36 @@ def prepare(
     folder: Path,
     progress: Progress | None = None,
     max_seconds: float = math.inf,
+    failed: Failed | None = None,
 ) -> dict[str, Prepared]:
     """Convert and verify candidates before anything is timed, two at least; files go into `folder`."""
     runtime, start = RUNTIMES[profile.runtime], time.monotonic()
     prepared: dict[str, Prepared] = {}
-    for name, candidate in candidates.items():
+    for index, (name, candidate) in enumerate(candidates.items()):
         if len(prepared) > 1 and time.monotonic() - start > max_seconds:
             break
         if progress:
-            progress(len(prepared), len(candidates), f"preparing {name}")
+            progress(index, len(candidates), f"preparing {name}")
         workload = (candidate.network, candidate.input) if isinstance(candidate, Architecture) else candidate
-        prepared[name] = runtime.prepare(name, workload, profile, folder)
+        try:
+            prepared[name] = runtime.prepare(name, workload, profile, folder)
+        except LatencyError as error:
+            if failed is None or name == REFERENCE:
+                raise
+            failed(name, error)
     return prepared
 
 
-def in_subprocess(prepared: Mapping[str, Prepared], profile: Profile, folder: Path) -> Launch:
-    """A launcher of worker processes, one after the other: side by side they would slow each other down."""
-    models = {name: dict(p.model) for name, p in prepared.items()}
+def collect(
+    launch: Launch,
+    schedule: Schedule,
+    now: Callable[[], float] = time.monotonic,
+    relevance: Relevance | None = None,
+) -> list[Mapping[str, Any]]:
+    """Run processes until what was asked is known, time is up, or there are three times as many as asked for.
 
-    def launch(plan: worker.Plan) -> Mapping[str, Any]:
-        job, result = folder / "job.json", folder / "result.json"
-        result.unlink(missing_ok=True)
-        content = {"models": models, "threads": profile.threads, "plan": vars(plan), "result": str(result)}
-        job.write_text(json.dumps(content), encoding="utf-8")
-        # -P: without it the worker's folder, with modules such as profile.py, would hide the standard library's
-        command = [sys.executable, "-P", str(Path(worker.__file__).resolve()), str(job)]
-        _run(command, limit=60 + len(models) + 3 * plan.seconds)
-        try:
-            data: Mapping[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise LatencyError(f"the measuring process left no readable result ({error})") from None
-        return data
-
-    return launch
-
-
-def _run(command: Sequence[str], limit: float) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=limit, check=False)
-    except subprocess.TimeoutExpired as error:
-        printed = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else error.stderr or ""
-        raise LatencyError(
-            f"the measuring process did not end within {limit:.0f} s; give it more time or fewer models{_tail(printed)}"
-        ) from None
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise LatencyError(f"the measuring process was killed by {name}{_tail(done.stderr)}")
-    if done.returncode > 0:
-        raise LatencyError(f"the measuring process failed{_tail(done.stderr)}")
-
-
-def _tail(printed: str, lines: int = 30) -> str:
-    last = [line for line in printed.splitlines() if line.strip()][-lines:]
-    return "; its last words:\n  " + "\n  ".join(last) if last else ", without a word"
-
-
-def collect(launch: Launch, schedule: Schedule, now: Callable[[], float] = time.monotonic) -> list[Mapping[str, Any]]:
-    """Run processes until every interval is narrow, time is up, or there are three times as many as asked for."""
+    Known is every interval being narrow, or every pair that matters being decided.
+    """
     start, processes = now(), list[Mapping[str, Any]]()
     while True:
         begin = now()
@@ -324,10 +327,33 @@ def collect(launch: Launch, schedule: Schedule, now: Callable[[], float] = time.
         processes.append(launch(plan))
         if len(processes) < schedule.processes:
             continue
-        widths = intervals.half_width(intervals.best_case, _visit_minima(processes)[1], schedule.seed)
+        names, blocks = _visit_minima(processes)
+        narrow = intervals.half_width(intervals.best_case, blocks, schedule.seed).max() <= schedule.target
         another = now() - start + (now() - begin) <= schedule.max_seconds
-        if widths.max() <= schedule.target or len(processes) >= 3 * schedule.processes or not another:
+        enough = narrow or (relevance is not None and decided(names, blocks, relevance, schedule.seed))
+        if enough or len(processes) >= 3 * schedule.processes or not another:
             return processes
+
+
+def decided(names: Sequence[str], blocks: Sequence[intervals.Array], relevance: Relevance, seed: int) -> bool:
+    """Whether the intervals of the paired ratios of all pairs that matter leave out 1.
+
+    They are wider than those that are reported: who looks after every process and stops as soon as an interval leaves
+    out 1 sees 95 % intervals of two equal models do so in 13 % of runs, `benchmarks/coverage.py` found.
+
+    Args:
+        names: of the models; the reference network has no part in this.
+        blocks: for every process, the fastest run of each visit, shape (rounds, models).
+        relevance: names the pairs.
+        seed: of the bootstrap.
+    """
+    column = {name: index for index, name in enumerate(names) if name != REFERENCE}
+    best = np.exp(intervals.best_case(np.stack([block.min(axis=0) for block in blocks])[None])[0])
+    for a, b in relevance({name: float(best[index]) / 1e6 for name, index in column.items()}):
+        first, second = ([block[:, column[name]] for block in blocks] for name in (a, b))
+        if Comparison(*intervals.paired_ratio(first, second, seed, DECIDED)).tie:
+            return False
+    return True
 
 
 def _visit_minima(processes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[intervals.Array]]:

@@ -31,7 +31,7 @@ from .profile import LatencyError, Profile
 from .protocol import LatencyResult, Progress, Schedule, measure
 from .runtimes import Overhead, Probe, Workload
 
-SCHEMA = 1
+SCHEMA = 2
 FLOOR_MS = 1e-4
 """Least latency of a block: one that costs no more than calling the runtime."""
 
@@ -63,11 +63,19 @@ class Net(NamedTuple):
 
 @dataclass(frozen=True)
 class Filled:
-    """What `LatencyTable.fill` did: blocks measured now, known before, and left to interpolation."""
+    """What `LatencyTable.fill` did.
+
+    Args:
+        measured: blocks measured now.
+        known: blocks known before.
+        interpolated: blocks left to interpolation.
+        failures: why blocks that were asked for cannot be measured, by block, also those found out before.
+    """
 
     measured: int
     known: int
     interpolated: int
+    failures: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,8 @@ class LatencyTable:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.blocks: dict[Workload, Block] = {}
+        self.failures: dict[Workload, str] = {}
+        """Why the runtime cannot run these blocks, found out by `fill`."""
         self.nets: list[Net] = []
         self.reference_ms: float | None = None
         self._guesses: dict[Workload, float] = {}
@@ -125,17 +135,21 @@ class LatencyTable:
         """Measure the distinct parts that are not in the table yet, all in one interleaved run.
 
         Where there are more than `limit`, or time runs out, a well-spread choice is measured and `predict` interpolates
-        the rest.
+        the rest. A block that the runtime cannot run is left out and remembered in `failures`: the others do not suffer
+        for it, `part_ms` says that it takes forever, and `predict` refuses the networks that hold it.
 
         Raises:
-            LatencyError: as `measure`.
+            LatencyError: as `measure`, but not for blocks that cannot be converted.
         """
         asked = dict.fromkeys(_workload(part) for part in parts)
-        new = [workload for workload in asked if workload not in self.blocks]
+        new = [workload for workload in asked if workload not in self.blocks and workload not in self.failures]
         if new:
             self._measure(self._chosen(new, limit), max_seconds, progress, seed)
         measured = sum(workload in self.blocks for workload in new)
-        return Filled(measured, len(asked) - len(new), len(new) - measured)
+        failed = sum(workload in self.failures for workload in new)
+        failures = {_shown(workload): self.failures[workload] for workload in asked if workload in self.failures}
+        known = len(asked) - len(new) - (len(failures) - failed)
+        return Filled(measured, known, len(new) - measured - failed, failures)
 
     def ensure(self, architecture: Architecture, max_seconds: float = 40.0, progress: Progress | None = None) -> None:
         """Measure every part of the architecture that is not in the table yet."""
@@ -148,13 +162,18 @@ class LatencyTable:
 
     def _measure(self, workloads: list[Workload], max_seconds: float, progress: Progress | None, seed: int) -> None:
         overhead = "(overhead)"
-        named: dict[str, Workload] = {f"{spec!r} on {x}": (spec, x) for spec, x in workloads}
+        named = {_shown(workload): workload for workload in workloads}
+
+        def failed(name: str, error: LatencyError) -> None:
+            if name == overhead:
+                raise error
+            self.failures[named[name]] = str(error).removeprefix(f"{name}: ")
+
         schedule = Schedule(
             target=0.5, max_seconds=max_seconds / 2, processes=1, rounds=12, visit_ms=1.0, warm_ms=5.0, seed=seed
         )
-        results = measure(
-            {overhead: (Overhead(), Probe.INPUT), **named}, self.profile, schedule, progress, max_seconds / 2
-        )
+        probed = {overhead: (Overhead(), Probe.INPUT), **named}
+        results = measure(probed, self.profile, schedule, progress, max_seconds / 2, failed=failed)
         calling = results.pop(overhead).value_ms
         for name, result in results.items():
             level = result.health.reference_ms
@@ -174,12 +193,14 @@ class LatencyTable:
     ) -> Report:
         """Measure `count` of the architectures whole, chosen to spread table sum and depth, and fit the rule.
 
-        Replaces the calibration before. Give a few hundred samples of the space to choose from.
+        Replaces the calibration before. Give a few hundred samples of the space to choose from; those that hold parts
+        which the runtime cannot run are passed over.
 
         Raises:
             LatencyError: fewer than four different architectures, parts that the table cannot give, or as `measure`.
         """
-        pool = list({architecture.digest: architecture for architecture in architectures}.values())
+        different = {architecture.digest: architecture for architecture in architectures}
+        pool = [architecture for architecture in different.values() if not self._failing(architecture)]
         if min(count, len(pool)) < CALIBRATE_FROM:
             raise LatencyError(
                 f"calibration needs at least {CALIBRATE_FROM} different architectures, got {min(count, len(pool))}"
@@ -237,8 +258,14 @@ class LatencyTable:
         calibration it is the plain sum of the parts and has no known error: `spread` is None.
 
         Raises:
-            LatencyError: parts that were neither measured nor can be interpolated; names them.
+            LatencyError: parts that the runtime cannot run, or that were neither measured nor can be interpolated;
+                names them.
         """
+        failing = self._failing(architecture)
+        if failing:
+            raise LatencyError(
+                f"{self.profile.runtime} cannot run {'; '.join(f'{_shown(w)} ({self.failures[w]})' for w in failing)}"
+            )
         total = self._sum(architecture)
         if not self.nets:
             return Measurement(total, "predicted", None, len(architecture.parts))
@@ -262,12 +289,16 @@ class LatencyTable:
     def part_ms(self, spec: Spec, x: FeatureType) -> float:
         """The latency of one part in milliseconds, measured or interpolated, without the price of calling the runtime.
 
+        Infinite for a part that the runtime cannot run, so no budget has room for it.
+
         Raises:
             LatencyError: neither measured nor possible to interpolate.
         """
         block = self.blocks.get((spec, x))
         if block is not None:
             return block.ms
+        if (spec, x) in self.failures:
+            return math.inf
         if (spec, x) not in self._guesses:
             self._guess([(spec, x)])
         return self._guesses[spec, x]
@@ -275,7 +306,8 @@ class LatencyTable:
     def expect(self, parts: Iterable[Part | Workload]) -> None:
         """Interpolate all of these parts that were not measured at once, which is faster than one by one."""
         wanted = dict.fromkeys(map(_workload, parts))
-        missing = [workload for workload in wanted if workload not in self.blocks and workload not in self._guesses]
+        there = (self.blocks, self._guesses, self.failures)
+        missing = [workload for workload in wanted if not any(workload in known for known in there)]
         if missing:
             self._guess(missing)
 
@@ -283,10 +315,13 @@ class LatencyTable:
         self.expect(architecture.parts)
         return sum(self.part_ms(part.spec, part.input) for part in architecture.parts)
 
+    def _failing(self, architecture: Architecture) -> list[Workload]:
+        return [workload for workload in map(_workload, architecture.parts) if workload in self.failures]
+
     def _guess(self, workloads: Sequence[Workload]) -> None:
         interpolator = self.interpolator
         kinds = {type(spec) for spec, _ in self.blocks}
-        lacking = [f"{spec!r} on {x}" for spec, x in workloads if interpolator is None or type(spec) not in kinds]
+        lacking = [_shown(workload) for workload in workloads if interpolator is None or type(workload[0]) not in kinds]
         if lacking or interpolator is None:
             more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
             raise LatencyError(
@@ -319,6 +354,10 @@ class LatencyTable:
             "blocks": [
                 {"spec": encode(spec), "input": x.to_dict(), **block._asdict()}
                 for (spec, x), block in self.blocks.items()
+            ],
+            "failures": [
+                {"spec": encode(spec), "input": x.to_dict(), "reason": reason}
+                for (spec, x), reason in self.failures.items()
             ],
             "nets": [{"architecture": net.architecture.to_dict(), "process_ms": net.process_ms} for net in self.nets],
         }
@@ -362,6 +401,9 @@ def _from_dict(data: dict[str, Any], profile: Profile) -> LatencyTable:
     for entry in data["blocks"]:
         spec: Spec = decode(entry["spec"], "spec")
         table.blocks[spec, FeatureType.from_dict(entry["input"])] = Block(float(entry["ms"]), float(entry["width"]))
+    for entry in data["failures"]:
+        spec = decode(entry["spec"], "spec")
+        table.failures[spec, FeatureType.from_dict(entry["input"])] = str(entry["reason"])
     for entry in data["nets"]:
         table.nets.append(Net(Architecture.from_dict(entry["architecture"]), tuple(map(float, entry["process_ms"]))))
     return table
@@ -369,6 +411,11 @@ def _from_dict(data: dict[str, Any], profile: Profile) -> LatencyTable:
 
 def _workload(part: Part | Workload) -> Workload:
     return (part.spec, part.input) if isinstance(part, Part) else part
+
+
+def _shown(workload: Workload) -> str:
+    spec, x = workload
+    return f"{spec!r} on {x}"
 
 
 def _repeatability(process_ms: Sequence[tuple[float, ...]]) -> tuple[float, float]:

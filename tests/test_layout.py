@@ -27,11 +27,15 @@ PRODUCT = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / ro
 LIBRARY = [path for path in PRODUCT if path.is_relative_to("space/library")]
 
 LATE = {
+    "ai_edge_litert",
+    "executorch",
     "fvcore",
+    "litert_torch",
     "matplotlib",
     "onnx",
     "onnxruntime",
     "onnxscript",
+    "openvino",
     "optuna",
     "pandas",
     "plotly",

@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .common import Json, Quiet, input_type, print_json, print_table
+from .efficiency import (
+    accelerator_designs,
+    energy_row,
+    explain,
+    measure_energy,
+    plain,
+    print_designs,
+    print_efficiency,
+    require_explainable,
+)
 
 if TYPE_CHECKING:
     from archfront.hw_profiles.cost import Cost
@@ -24,10 +34,18 @@ def profile(
     study: Annotated[str | None, typer.Option(help="A study, with --pick.")] = None,
     pick: Annotated[int | None, typer.Option(help="Number of a trial of the study.")] = None,
     input: Annotated[str | None, typer.Option(help="Another input: 3x224x224, 224x224 or 224.")] = None,
-    device: Annotated[str, typer.Option(help="The profile that latency is measured on.")] = "local-cpu",
+    device: Annotated[str, typer.Option(help="A device: local-cpu, or one of archfront device list.")] = "local-cpu",
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Whether to measure latency.")] = True,
     seconds: Annotated[float, typer.Option(min=1, help="Longest time for measuring latency.")] = 30.0,
     parts: Annotated[bool, typer.Option("--parts", help="The cost of every part as well.")] = False,
+    efficiency: Annotated[bool, typer.Option("--efficiency", help="Where the latency goes, node by node.")] = False,
+    html: Annotated[Path | None, typer.Option(help="A page with the figures of --efficiency.")] = None,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Energy of an inference, where a counter measures it.")
+    ] = False,
+    accelerator: Annotated[
+        str | None, typer.Option(metavar="BOARD", help="Accelerator designs for it: zynq7020, ultra96, zcu104 or all.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -35,19 +53,41 @@ def profile(
     from archfront.console import make_reporter
     from archfront.hw_profiles.cost import cost
 
+    if (efficiency or html is not None) and not latency:
+        raise typer.BadParameter("explains a measured latency: leave --no-latency out", param_hint="--efficiency")
+    if efficiency or html is not None:
+        require_explainable(device)
     name, found = _named(reference, architecture, study, pick)
     if input is not None:
         found = _refed(found, input)
     counted = cost(found)
     measured = _measure(found, device, seconds, make_reporter(quiet)) if latency else None
+    explained = explain(name, found, device, measured) if measured is not None and (efficiency or html) else None
+    if explained is not None and html is not None:
+        from archfront.reports.efficiency import write_page
+
+        write_page([explained], html)
+    joules = measure_energy(found, device) if energy else None
+    designs = accelerator_designs(found, accelerator) if accelerator is not None else None
     if as_json:
-        print_json(_document(name, found, counted, measured, parts))
+        document = _document(name, found, counted, measured, parts)
+        more = {"efficiency": explained, "energy": joules, "accelerator": designs}
+        print_json(document | {key: plain(value) for key, value in more.items() if value is not None})
         return
     typer.echo(f"{name}, input {found.input}, output {found.output}\n")
-    print_table(("metric", "value", ""), [*_cost_rows(counted), *(_latency_rows(measured) if measured else [])])
+    rows = [*_cost_rows(counted), *(_latency_rows(measured) if measured else [])]
+    print_table(("metric", "value", ""), rows + ([energy_row(joules)] if joules is not None else []))
     if parts:
         typer.echo()
         _print_parts(found, counted)
+    if explained is not None:
+        typer.echo()
+        print_efficiency(explained)
+    if designs is not None:
+        typer.echo()
+        print_designs(designs)
+    if html is not None:
+        typer.echo(f"\nFigures in {html}")
 
 
 def _named(reference: str | None, file: Path | None, study: str | None, pick: int | None) -> tuple[str, Architecture]:

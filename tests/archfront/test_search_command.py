@@ -73,13 +73,16 @@ def test_a_budget_that_nothing_keeps_ends_with_code_3_and_the_nearest(here: Path
     assert not list(here.rglob("*.safetensors"))
 
 
-def test_a_second_search_on_the_same_study_is_refused(here: Path) -> None:
+def test_a_second_search_on_the_same_study_waits_and_says_for_whom(here: Path) -> None:
     study = Study(here / "runs" / "mine")
     with study.locked():
         process = start("search", "--config", "study.toml", "--name", "mine")
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert f"in use by process {os.getpid()}" in stderr
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "in use" in line)
+        assert f"in use by process {os.getpid()}" in line
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
 
 
 def test_an_unexpected_error_ends_with_code_1_and_its_traceback(here: Path) -> None:

@@ -1,7 +1,6 @@
 """The measuring protocol: on a simulated device whose truth is known, and for real on this machine."""
 
 import math
-import random
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,64 +14,27 @@ from archfront.hw_profiles.profile import LatencyError, local_profile, profile
 from archfront.hw_profiles.protocol import (
     REFERENCE,
     LatencyResult,
+    Relevance,
     Schedule,
     collect,
     compare,
-    in_subprocess,
     measure,
+    neighbours,
     summarise,
+    ties,
 )
 from archfront.hw_profiles.runtimes import Prepared
+from archfront.hw_profiles.simulated import SimulatedDevice
+from archfront.hw_profiles.transport import Local
 from archfront.space.library.operator.conv import Conv
 from archfront.space.types import Feature, Image
 
 PROFILE = local_profile()
 
 
-class SimulatedDevice:
-    """A device with known latencies, slow drift, bursts of other work, jitter, and processes that are slow for life."""
-
-    def __init__(
-        self, truth: Mapping[str, float], seed: int, bursts: float = 0.3, drift: float = 0.1, idle_ms: float = 40
-    ) -> None:
-        self.truth, self.drift, self.bursts, self.idle_ms = dict(truth), drift, bursts, idle_ms
-        self.random = random.Random(seed)
-        self.ns = 0.0
-        self.burst_until = self.next_burst = 0.0
-        self.life: dict[str, float] = {}
-        self.new_process()
-
-    def new_process(self) -> None:
-        """Each model may be placed badly in memory: 0.3 % of spread between processes."""
-        self.life = {name: 1 + abs(self.random.gauss(0, 0.003)) for name in self.truth}
-
-    def wall(self) -> int:
-        return int(self.ns)
-
-    def cpu(self) -> int:
-        return int(self.ns)
-
-    def slowdown(self) -> float:
-        if self.ns > self.next_burst:
-            self.burst_until = self.ns + self.random.expovariate(1 / 20e6) * bool(self.bursts)
-            self.next_burst = self.burst_until + self.random.expovariate(1e-6 / self.idle_ms)
-        burst = 1 + self.bursts * (1 + self.random.random()) if self.ns < self.burst_until else 1.0
-        return burst * (1 + self.drift * (1 + math.sin(self.ns / 3e8)) / 2)
-
-    def session(self, name: str) -> worker.Session:
-        def run() -> None:
-            jitter = 1 + self.random.expovariate(1 / 0.01)
-            self.ns += self.truth[name] * 1e6 * self.life[name] * self.slowdown() * jitter
-
-        return run
-
-    def launch(self, plan: worker.Plan) -> Mapping[str, Any]:
-        self.new_process()
-        return worker.interleave({name: self.session(name) for name in self.truth}, plan, self)
-
-    def measure(self, schedule: Schedule) -> dict[str, LatencyResult]:
-        processes = collect(self.launch, schedule, now=lambda: self.ns / 1e9)
-        return summarise(processes, PROFILE, schedule, dict.fromkeys(self.truth, "none"))
+def measured(device: SimulatedDevice, schedule: Schedule, **settings: Any) -> dict[str, LatencyResult]:
+    processes = collect(device.launch, schedule, now=lambda: device.ns / 1e9, **settings)
+    return summarise(processes, PROFILE, schedule, dict.fromkeys(device.truth, "none"))
 
 
 def disagreements(values: Mapping[str, float], truth: Mapping[str, float]) -> int:
@@ -89,7 +51,7 @@ def test_interleaved_minima_rank_nets_one_percent_apart_where_means_of_loops_do_
     nets = {name: ms for name, ms in CLOSE.items() if name != REFERENCE}
     ours, loops = 0, 0
     for seed in range(5):
-        results = SimulatedDevice(CLOSE, seed).measure(fixed)
+        results = measured(SimulatedDevice(CLOSE, seed), fixed)
         ours += disagreements({name: result.value_ms for name, result in results.items()}, nets)
         device = SimulatedDevice(CLOSE, seed)
         device.cpu()
@@ -111,7 +73,7 @@ def test_intervals_of_paired_ratios_cover_the_truth_in_90_to_99_percent() -> Non
     schedule = Schedule(processes=3, rounds=12, target=10.0, warm_ms=1.0)
     covered, decided, trials = 0, 0, 200
     for seed in range(trials):
-        results = SimulatedDevice(truth, seed).measure(schedule)
+        results = measured(SimulatedDevice(truth, seed), schedule)
         found = compare(results["a"], results["b"])
         covered += found.low <= 1.04 <= found.high
         decided += not found.tie
@@ -120,7 +82,7 @@ def test_intervals_of_paired_ratios_cover_the_truth_in_90_to_99_percent() -> Non
 
 
 def test_equal_models_tie() -> None:
-    results = SimulatedDevice({"a": 0.5, "b": 0.5, REFERENCE: 0.4}, 0).measure(Schedule())
+    results = measured(SimulatedDevice({"a": 0.5, "b": 0.5, REFERENCE: 0.4}, 0), Schedule())
     assert compare(results["a"], results["b"]).tie
     assert compare(results["a"], results["b"]).ratio != 1.0
 
@@ -130,18 +92,59 @@ def test_measuring_stops_once_intervals_are_narrow_and_goes_on_while_they_are_no
     assert len(_samples(SimulatedDevice(CLOSE, 1), Schedule(target=1e-6))) == 9
 
 
+def test_measuring_also_stops_once_every_pair_that_matters_is_decided() -> None:
+    truth = {"slow": 0.6, "fast": 0.5, "faster": 0.499, REFERENCE: 0.4}
+    strict = Schedule(target=1e-6)
+
+    def processes(relevance: Relevance | None) -> int:
+        return len(measured(SimulatedDevice(truth, 1), strict, relevance=relevance)["fast"].samples)
+
+    assert processes(lambda _: [("slow", "fast"), ("faster", "slow")]) == 3
+    assert processes(lambda _: []) == 3
+    assert processes(neighbours) == 9  # 0.2 % between the two fast ones cannot be told
+    assert processes(None) == 9
+
+
+def test_relevance_is_judged_by_latencies_in_milliseconds_and_the_reference_has_no_part_in_it() -> None:
+    seen = list[Mapping[str, float]]()
+
+    def relevance(latencies: Mapping[str, float]) -> list[tuple[str, str]]:
+        seen.append(latencies)
+        return neighbours(latencies)
+
+    truth = {"a": 0.6, "b": 0.5, REFERENCE: 0.4}
+    results = measured(SimulatedDevice(truth, 1), Schedule(target=1e-6), relevance=relevance)
+    assert seen[-1] == pytest.approx({name: result.value_ms for name, result in results.items()}, rel=1e-6)
+
+
+def test_undecided_pairs_are_ties() -> None:
+    truth = {"a": 0.5, "b": 0.5, "c": 0.6, "d": 0.7, REFERENCE: 0.4}
+    results = measured(SimulatedDevice(truth, 0), Schedule())
+    assert [set(pair) for pair in ties(results)] == [{"a", "b"}]
+    assert ties(results, lambda _: [("c", "a"), ("c", "d")]) == []
+    assert neighbours({"x": 3.0, "y": 1.0, "z": 2.0}) == [("y", "z"), ("z", "x")]
+    assert neighbours({"x": 3.0}) == []
+
+
+def test_stopping_when_decided_rarely_decides_between_equals() -> None:
+    truth = {"a": 0.5, "b": 0.5, REFERENCE: 0.4}
+    schedule = Schedule(processes=3, rounds=6, target=1e-6, warm_ms=1.0)
+    results = [measured(SimulatedDevice(truth, seed), schedule, relevance=neighbours) for seed in range(30)]
+    assert sum(not compare(each["a"], each["b"]).tie for each in results) <= 4  # 5 % of 30 are 1.5
+
+
 def test_time_limits_processes_and_rounds_but_never_below_three() -> None:
-    hurried = SimulatedDevice(CLOSE, 1).measure(Schedule(max_seconds=1e-3, target=1e-6))["net0"]
+    hurried = measured(SimulatedDevice(CLOSE, 1), Schedule(max_seconds=1e-3, target=1e-6))["net0"]
     assert [len(process) for process in hurried.samples] == [3, 3, 3]
     assert not hurried.resolved
 
 
 def _samples(device: SimulatedDevice, schedule: Schedule) -> tuple[Any, ...]:
-    return device.measure(schedule)["net0"].samples
+    return measured(device, schedule)["net0"].samples
 
 
 def test_the_ranking_value_is_the_median_over_processes_of_the_fastest_run() -> None:
-    result = SimulatedDevice(CLOSE, 2).measure(Schedule(target=10.0))["net3"]
+    result = measured(SimulatedDevice(CLOSE, 2), Schedule(target=10.0))["net3"]
     fastest = [min(ns for visit in process for ns in visit) / 1e6 for process in result.samples]
     assert result.value_ms == pytest.approx(sorted(fastest)[1])
     everything = sorted(ns / 1e6 for process in result.samples for visit in process for ns in visit)
@@ -157,7 +160,7 @@ def test_the_ranking_value_is_the_median_over_processes_of_the_fastest_run() -> 
 
 def test_the_health_gate_marks_drift_and_bursts_and_leaves_a_quiet_run_alone() -> None:
     def health(**conditions: float) -> Any:
-        return SimulatedDevice(CLOSE, 3, **conditions).measure(Schedule(target=10.0))["net0"]
+        return measured(SimulatedDevice(CLOSE, 3, **conditions), Schedule(target=10.0))["net0"]
 
     assert not health(bursts=0, drift=0).noisy
     drifting = health(bursts=0, drift=0.5)
@@ -175,8 +178,8 @@ def test_contention_is_the_share_of_visits_with_more_wall_than_processor_time() 
 
 
 def test_results_of_different_runs_or_profiles_are_not_compared() -> None:
-    one = SimulatedDevice(CLOSE, 4).measure(Schedule())
-    two = SimulatedDevice(CLOSE, 4).measure(Schedule())
+    one = measured(SimulatedDevice(CLOSE, 4), Schedule())
+    two = measured(SimulatedDevice(CLOSE, 4), Schedule())
     with pytest.raises(LatencyError, match="different runs"):
         compare(one["net0"], two["net1"])
     with pytest.raises(LatencyError, match="different profiles"):
@@ -230,6 +233,12 @@ def test_with_steady_processes_the_interval_is_students_t_with_one_degree_of_fre
     assert intervals.half_width(intervals.best_case, blocks, 0)[0] == pytest.approx(exact, rel=0.1)
 
 
+def test_more_confidence_means_wider_intervals_by_students_t() -> None:
+    blocks = [np.full((5, 1), level) for level in (1.0, 1.01, 1.02)]
+    usual, sure = (intervals.half_width(intervals.best_case, blocks, 0, confidence)[0] for confidence in (0.95, 0.99))
+    assert sure / usual == pytest.approx(9.925 / 4.303, rel=1e-3)  # both quantiles from the published table
+
+
 # --------------------------------------------------------------------------- for real
 
 QUICK = Schedule(processes=2, rounds=3, visit_ms=0.2, warm_ms=0.5, target=10.0, max_seconds=20)
@@ -280,8 +289,10 @@ def test_schedules_that_cannot_work_are_refused(settings: dict[str, Any]) -> Non
 def test_a_worker_that_fails_reports_its_last_words(tmp_path: Any) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     bad = Prepared({"kind": "onnx", "file": str(tmp_path / "bad.onnx"), "provider": PROFILE.provider}, "none", 0.0)
-    launch = in_subprocess({"the bad one": bad}, PROFILE, tmp_path)
-    with pytest.raises(LatencyError, match=r"(?s)process failed.*loading the bad one.*InvalidProtobuf"):
+    with (
+        Local().launcher({"the bad one": bad}, PROFILE, tmp_path) as launch,
+        pytest.raises(LatencyError, match=r"(?s)process failed.*loading the bad one.*InvalidProtobuf"),
+    ):
         launch(worker.Plan(rounds=3, visit_ms=1, warm_ms=1, seconds=1, seed=0))
 
 
@@ -289,8 +300,13 @@ def dies(tmp_path: Any, code: str) -> Callable[[], object]:
     """A launch whose worker imports `code` as the file of a user's block."""
     (tmp_path / "block.py").write_text(code)
     model = {"kind": "torch", "path": [], "modules": {"dying_block": str(tmp_path / "block.py")}}
-    launch = in_subprocess({"dying": Prepared({**model, "spec": {}, "input": {}}, "none", 0.0)}, PROFILE, tmp_path)
-    return lambda: launch(worker.Plan(rounds=3, visit_ms=1, warm_ms=1, seconds=1, seed=0))
+    prepared = {"dying": Prepared({**model, "spec": {}, "input": {}}, "none", 0.0)}
+
+    def launch() -> object:
+        with Local().launcher(prepared, PROFILE, tmp_path) as launch:
+            return launch(worker.Plan(rounds=3, visit_ms=1, warm_ms=1, seconds=1, seed=0))
+
+    return launch
 
 
 def test_a_worker_that_crashes_names_the_signal_and_the_model(tmp_path: Any) -> None:
@@ -299,10 +315,10 @@ def test_a_worker_that_crashes_names_the_signal_and_the_model(tmp_path: Any) -> 
 
 
 def test_a_worker_that_hangs_is_ended(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from archfront.hw_profiles import protocol
+    from archfront.hw_profiles import transport
 
-    run = protocol._run
-    monkeypatch.setattr(protocol, "_run", lambda command, limit: run(command, 4.0))
+    run = transport._run
+    monkeypatch.setattr(transport, "_run", lambda command, limit: run(command, 4.0))
     with pytest.raises(LatencyError, match=r"(?s)did not end within 4 s.*loading dying"):
         dies(tmp_path, "import time\ntime.sleep(60)\n")()
 

@@ -195,7 +195,7 @@ def test_later_runs_are_brought_to_the_level_of_the_first(monkeypatch: pytest.Mo
     """The machine is a quarter slower in the second run, reference included; the table must not notice."""
     slow = 1.0
 
-    def machine(candidates: Mapping[str, Any], *_: Any) -> dict[str, LatencyResult]:
+    def machine(candidates: Mapping[str, Any], *_: Any, **__: Any) -> dict[str, LatencyResult]:
         ms = {name: slow * (0.01 if name == "(overhead)" else 0.01 + law(w)) for name, w in candidates.items()}
         return measured(ms, reference=0.2 * slow)
 
@@ -213,7 +213,7 @@ def test_later_runs_are_brought_to_the_level_of_the_first(monkeypatch: pytest.Mo
 def test_fill_measures_at_most_the_limit_and_says_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def machine(candidates: Mapping[str, Any], *_: Any) -> dict[str, LatencyResult]:
+    def machine(candidates: Mapping[str, Any], *_: Any, **__: Any) -> dict[str, LatencyResult]:
         asked.extend(candidates)
         return measured({name: 0.01 + law(w) for name, w in candidates.items()})
 
@@ -271,8 +271,8 @@ def test_a_failed_write_leaves_the_old_table_and_nothing_else(tmp_path: Path, mo
     ("change", "message"),
     [
         (lambda text: text[:-40], "is damaged"),
-        (lambda text: "[]", "is no latency table of schema 1"),
-        (lambda text: text.replace('"schema": 1', '"schema": 7'), "is no latency table of schema 1"),
+        (lambda text: "[]", "is no latency table of schema 2"),
+        (lambda text: text.replace('"schema": 2', '"schema": 7'), "is no latency table of schema 2"),
         (lambda text: text.replace('"blocks"', '"bricks"'), "is damaged.*blocks"),
         (lambda text: text.replace('"type": "MBConv"', '"type": "MBConf"'), "unknown block 'MBConf'"),
     ],
