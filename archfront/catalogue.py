@@ -67,7 +67,14 @@ def choices(cls: type[Spec]) -> Iterator[dict[str, Any]]:
             "options": options(hint),
             "required": required,
             "default": None if required else encode(field.default),
+            "spelling": "" if required else spelled(field.default),
         }
+
+
+def spelled(default: Any, most: int = 120) -> str:
+    """A default as it is written in Python; one that is long by its beginning."""
+    text = repr(default)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def options(hint: Any) -> list[Any] | None:

@@ -24,10 +24,12 @@ SHORT: dict[str, tuple[str, ...]] = {
     "sampler": ("search", "sampler"),
     "trials": ("search", "trials"),
     "minutes": ("search", "minutes"),
+    "patience": ("search", "patience"),
     "objectives": ("search", "objectives"),
     "epochs": ("supernet", "epochs"),
     "final_epochs": ("final", "epochs"),
     "members": ("final", "members"),
+    "references": ("final", "references"),
 }
 """Short names of settings, and the keys in study.toml that they stand for."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,14 +24,9 @@ from torch import nn
 
 from archfront.hw_profiles.cost import count, part_cost
 from archfront.space import ShapeError, Spec, registry
-from archfront.space.library.mixer.identity import IdentityMixer
-from archfront.space.spec import ChannelMixer, Downsample, Gate, Head, Mixer, Stem, Topology, Upsample
-from archfront.space.types import Feature, FeatureType, Image, Scores
-
-MAP = Feature(128, (28, 28))
-IMAGE = Image(3, 112, 112)
-REQUIRED = {"width": 64, "classes": 100, "mixer": IdentityMixer()}
-"""What fields without a default are given."""
+from archfront.space.spec import ChannelMixer, Gate, Head, Mixer, Topology, Upsample
+from archfront.space.types import Feature, FeatureType, Scores
+from archfront.standard import IMAGE, MAP, standard
 
 
 @dataclass(frozen=True)
@@ -56,23 +51,19 @@ def pairs(names: list[str]) -> tuple[list[Pair], dict[str, str]]:
     """The blocks of these names with their plain operators, and why others have none."""
     found, left_out = [], {}
     for name in names:
-        cls = registry[name]
         try:
-            found.append(pair(cls(**{f.name: REQUIRED[f.name] for f in fields(cls) if f.default is MISSING})))
+            found.append(pair(*standard(registry[name])))
         except ShapeError as error:
             left_out[name] = str(error)
     return found, left_out
 
 
-def pair(spec: Spec) -> Pair:
+def pair(spec: Spec, x: Feature) -> Pair:
     """A block beside its plain operator.
 
     Raises:
-        ShapeError: it does not fit the map, or no plain operator is of its type.
+        ShapeError: no plain operator is of its type.
     """
-    if isinstance(spec, (Downsample, Upsample)):
-        spec = spec.replaced({"width": 2 * MAP.channels if isinstance(spec, Downsample) else None, "stride": 2})
-    x = IMAGE if isinstance(spec, Stem) else MAP
     if isinstance(spec, Topology):
         raise ShapeError("made of other blocks")
     return Pair(spec, x, plain_operator(kind_of(spec), x, spec.output(x)))

@@ -22,11 +22,12 @@ from archfront.hw_profiles.cost import cost, part_cost
 from archfront.hw_profiles.metrics import Measurement
 from archfront.search.budget import Budget
 from archfront.search.config import StudyConfig
+from archfront.search.evaluation import Outcome
 from archfront.search.feasible import Region
 from archfront.search.propose import Proposer
 from archfront.search.samplers import make_sampler
 from archfront.search.storage import SCHEME
-from archfront.search.trials import Trial, TrialLog
+from archfront.search.trials import TrialLog
 from archfront.space.architecture import Architecture
 from archfront.space.presets import PRESETS
 from archfront.space.types import Image
@@ -75,7 +76,7 @@ def measure(run: Run) -> Figures:
         before = 0
         for mark in marks(run):
             while len(log.trials) < mark:
-                one_trial(proposer, log, space, spent)
+                one_trial(proposer, spent)
             rows.append(
                 {"trials": mark}
                 | {f"{name} ms": round(1e3 * spent[name] / (mark - before), 2) for name in spent}
@@ -96,7 +97,7 @@ def measure(run: Run) -> Figures:
     }
 
 
-def one_trial(proposer: Proposer, log: TrialLog, space: object, spent: Counter[str]) -> None:
+def one_trial(proposer: Proposer, spent: Counter[str]) -> None:
     """Propose, judge and store one candidate; adds the seconds of each step to `spent`."""
     begin = time.perf_counter()
     proposal = proposer.next()
@@ -106,17 +107,8 @@ def one_trial(proposer: Proposer, log: TrialLog, space: object, spent: Counter[s
     counted = cost(proposal.architecture)
     judged = time.perf_counter()
     accuracy = Measurement(formula(proposal.architecture, counted.macs), "measured", 0.01, 1000)
-    trial = Trial(
-        number=len(log.trials),
-        architecture=proposal.architecture,
-        measurements=counted.measurements() | {"supernet_accuracy": accuracy},
-        reason="",
-        origin=proposal.origin,
-        choices=proposer.space.choices(proposal.architecture),
-        seconds=0.0,
-    )
     made = time.perf_counter()
-    proposer.record(proposal, trial)
+    proposer.record(proposal.architecture, Outcome(counted.measurements() | {"supernet_accuracy": accuracy}, "", 0.0))
     stored = time.perf_counter()
     spent.update(propose=proposed - begin, judge=judged - proposed, store=stored - made)  # type: ignore[call-arg]
 

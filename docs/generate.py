@@ -53,7 +53,7 @@ def block_entry(spec: type[Spec]) -> str:
     text, meanings = split_docstring(spec)
     rows = []
     for field in catalogue.choices(spec):
-        name, default = field["name"], "required" if field["required"] else f"`{field['default']!r}`"
+        name, default = field["name"], "required" if field["required"] else f"`{field['spelling']}`"
         rows.append(
             f"| `{name}` | {escaped(field['type'])} | {default} | {meanings.get(name) or host_sets(spec, name)} |"
         )

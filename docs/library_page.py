@@ -38,7 +38,7 @@ COMPOSED = {
     "hls_cnn_accelerator": "Bjerge et al., 2021, A scalable and efficient convolutional neural network accelerator using HLS "
     "for a System on Chip design | no block: a modelled device, [accelerators](efficiency.md)",
     "ascan_asymmetric_hybrid": "Kag et al., 2024, AsCAN: Asymmetric Convolution-Attention Networks for Efficient "
-    "Recognition and Generation | no block of its own: `archfront.space.references.ascan` writes its networks in strings"
+    "Recognition and Generation | no block of its own: `archfront.space.references.ascan` writes its networks in strings",
 }
 """Paper and blocks of the rows that no block and no registered network names."""
 

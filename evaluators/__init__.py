@@ -1,1 +1,1 @@
-"""TODO"""
+"""Turning architectures into measurements: data, supernet, training rules, accuracy, proxies, audits."""

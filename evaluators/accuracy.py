@@ -15,6 +15,7 @@ from archfront.hw_profiles.metrics import Measurement
 from archfront.space.architecture import Architecture
 
 from .data import Dataset, Split, batches
+from .drop_path import ScheduledDropPath
 from .supernet import Supernet
 from .task import Task
 from .train import Progress, Recipe, Training
@@ -86,6 +87,7 @@ def fine_tune(
     task: Task,
     recipe: Recipe,
     *,
+    drop_path: float = 0.0,
     seed: int = 0,
     checkpoint: Path | None = None,
     identity: str = "",
@@ -93,7 +95,8 @@ def fine_tune(
 ) -> nn.Module:
     """Train a stand-alone network on the training split and leave it in evaluation mode.
 
-    With `checkpoint`, weights and batch statistics survive an interruption; a finished run is read back.
+    With `drop_path`, paths are dropped with a probability that rises to it (`ScheduledDropPath`). With `checkpoint`,
+    weights and batch statistics survive an interruption; a finished run is read back.
     """
     statistics = {name: b for name, b in network.named_buffers() if b.is_floating_point()}
 
@@ -105,7 +108,7 @@ def fine_tune(
     network.train()
     training = Training(
         dict(network.named_parameters()),
-        step_loss,
+        ScheduledDropPath(step_loss, network, recipe.steps(len(data.train)), drop_path) if drop_path else step_loss,
         data.train,
         recipe,
         seed=seed,

@@ -58,7 +58,11 @@ class Supernet:
 
         module = assemble(architecture.network, architecture.input, make)
         places = [(name, modules[id(child)]) for name, child in module.named_modules() if id(child) in modules]
-        return Candidate(architecture, module, places, self.store)
+        return Candidate(architecture, module, places, self.store_of(architecture))
+
+    def store_of(self, architecture: Architecture) -> Store:
+        """The store that holds the weights of an architecture: there is one for all."""
+        return self.store
 
     def extract(self, architecture: Architecture, calibration: Calibration | None = None) -> nn.Module:
         """A stand-alone module with its weights copied, and its batch statistics computed where `calibration` is given."""

@@ -104,8 +104,9 @@ def detail(spec: Spec) -> str:
 def block_svg(spec: Spec, colour: str) -> str:
     """The box of a part, or the caption of a container, drawn at the origin; `colour` is a class of the stylesheet."""
     if isinstance(spec, Composite):
-        width = getattr(spec, "width", None)
-        caption = f"{type(spec).__name__}{f', width {width}' if isinstance(width, int) else ''}"
+        plain = {f.name: getattr(spec, f.name) for f in _fields(spec) if f.name != "stride"}
+        said = [f"{name.replace('_', ' ')} {value:g}" for name, value in plain.items() if type(value) in (int, float)]
+        caption = ", ".join([type(spec).__name__, *said])
         return f'<text class="heading" x="{SHAPE_WIDTH}" y="{CAPTION - 8}">{escape(caption)}</text>'
     box = WIDTH - SHAPE_WIDTH - 1
     return (

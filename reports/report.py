@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from archfront.hw_profiles.metrics import METRICS, metric
 from archfront.space.errors import ArchfrontError, nearest
 
-from . import figures, summary
+from . import audit, figures, summary
 from .payload import STATES, Drawings, payload, to_json
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class ReportData:
         configuration: the resolved study.toml.
         environment: versions, machine, profile.
         notes: what a reader must know before trusting a number.
+        audit: what a rank audit found (`search.audit`), if there was one.
 
     Raises:
         ArchfrontError: a column is missing, a state, or the name of an objective or budget is unknown.
@@ -68,6 +69,7 @@ class ReportData:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    audit: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if len(self.objectives) < 2:
@@ -103,6 +105,7 @@ def render(data: ReportData) -> str:
         front=summary.front_table(data),
         coverage=summary.coverage(data),
         effects=_effects(data),
+        audit=audit.section(data.audit),
         hypervolume=figures.hypervolume_curve(data) is not None,
         configuration=list(flatten(data.configuration)),
         environment=list(flatten(data.environment)),

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from archfront.hw_profiles.metrics import Measurement
 from archfront.search.about import read_about
+from archfront.search.audit import load_audit
 from archfront.search.budget import Bound, Budget
 from archfront.search.config import StudyConfig
 from archfront.search.final import Finalist, load_finalists
+from archfront.search.known import load_known
 from archfront.search.storage import exists, explained, open_storage, storage_url
 from archfront.search.study import Study
 from archfront.search.trials import FINAL_METRIC, OBJECTIVES, Trial, quiet_optuna, read_trial
@@ -75,15 +77,27 @@ def _row(trial: Trial, finalist: Finalist | None, budget: Budget) -> dict[str, A
         "picked": finalist is not None and finalist.picked,
         "sites": json.dumps(trial.choices),
     }
+    return row | _columns(measurements)
+
+
+def _columns(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
     for name, m in measurements.items():
-        spread = math.nan if m.spread is None else m.spread
-        row |= {
+        columns |= {
             name: m.value,
             f"{name}.provenance": m.provenance,
-            f"{name}.spread": spread,
+            f"{name}.spread": math.nan if m.spread is None else m.spread,
             f"{name}.samples": m.samples,
         }
-    return row
+    return columns
+
+
+def known_table(known: Mapping[str, Mapping[str, Measurement]]) -> pd.DataFrame:
+    """One row a published network, with the metric columns of `table` and `name`."""
+    import pandas as pd
+
+    rows = [{"name": name, **_columns(measurements)} for name, measurements in known.items()]
+    return pd.DataFrame(rows) if rows else pd.DataFrame({"name": pd.Series(dtype=str)})
 
 
 def _state(trial: Trial, measurements: Mapping[str, Measurement], budget: Budget) -> tuple[str, str | None]:
@@ -111,7 +125,6 @@ def load_results(study: Study) -> ReportData:
     Raises:
         StudyError: a file of the study is damaged, or there is nothing yet.
     """
-    import pandas as pd
 
     config, about = study.config, read_about(study)
     finalists, trials = load_finalists(study), read_trials(study)
@@ -127,10 +140,11 @@ def load_results(study: Study) -> ReportData:
         objectives=tuple(FINAL_METRIC.get(OBJECTIVES[name], OBJECTIVES[name]) for name in config.search.objectives),
         budget={bound.metric: (_finite(bound.low), _finite(bound.high)) for bound in budget.bounds},
         trials=table(trials, finalists, budget),
-        references=pd.DataFrame({"name": pd.Series(dtype=str)}),
+        references=known_table(load_known(study)),
         configuration=config.model_dump(exclude_none=True),
         environment={"versions": about["versions"], "profile": about["profile"]},
         notes=tuple(_notes(config, data, trials, finalists)),
+        audit=load_audit(study),
     )
 
 

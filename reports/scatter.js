@@ -229,11 +229,12 @@ function referencePoints() {
   const table = D.references.values;
   const value = (axis, i) => plain(shown(metricAt(axis, i, table), i, table));
   return D.references.name
-    .map((name, i) => ({ i, name, x: at(view.x, i, table), y: at(view.y, i, table), hollow: hollow(i, table), table }))
-    .filter((p) => p.x !== null && p.y !== null)
+    .map((name, i) => ({ i, name, x: at(view.x, i, table), y: at(view.y, i, table), table }))
+    .filter((p) => p.x !== null)
     .map((p) => ({
       ...p,
-      text: `${plain(p.name)}, known architecture<br>${value(view.x, p.i)}, ${value(view.y, p.i)}`,
+      hollow: p.y !== null && hollow(p.i, table),
+      text: `${plain(p.name)}, known architecture<br>${value(view.x, p.i)}${p.y === null ? "" : `, ${value(view.y, p.i)}`}`,
     }));
 }
 
@@ -272,6 +273,15 @@ function ringTrace(points) {
   };
 }
 
+// Published networks; those without a value upwards (they are measured, not trained) stand on the strip.
+function referenceTraces(known, everything) {
+  const strip = known.filter((p) => p.y === null).map((p) => ({ ...p, y: 0 }));
+  return [
+    referenceTrace(known.filter((p) => p.y !== null), everything),
+    { ...referenceTrace(strip, everything), name: "Rail known", yaxis: "y2", cliponaxis: false },
+  ];
+}
+
 function referenceTrace(known, everything) {
   const places = everything.map((p) => p.x);
   const middle = (Math.min(...places) + Math.max(...places)) / 2;
@@ -281,7 +291,7 @@ function referenceTrace(known, everything) {
     customdata: known.map(() => null),
     text: known.map((p) => plain(p.name)),
     textfont: { color: css("reference"), size: 12 },
-    textposition: known.map((p) => (p.x > middle ? "bottom left" : "bottom right")),
+    textposition: known.map((p) => `${p.y === 0 ? "top" : "bottom"} ${p.x > middle ? "left" : "right"}`),
     hovertext: known.map((p) => p.text),
     hovertemplate: "%{hovertext}<extra></extra>",
   };
@@ -301,12 +311,13 @@ function drawScatter() {
   const colours = colouring();
   const known = referencePoints();
   const plotted = Object.values(kinds).flat();
+  const strip = rail.length > 0 || known.some((p) => p.y === null);
   const { shapes, annotations, outside } = rulers([...plotted, ...rail, ...known]);
   const traces = [
     ...["complete", "infeasible", "failed"].map((kind) => markers(kinds[kind], kind, colours)),
     ...frontTraces(kinds.front, colours),
     ringTrace(plotted),
-    referenceTrace(known, [...plotted, ...rail, ...known]),
+    ...referenceTraces(known, [...plotted, ...rail, ...known]),
     ...railTraces(rail, colours),
   ];
   Plotly.react(
@@ -319,15 +330,15 @@ function drawScatter() {
       xaxis: {
         title: { text: plain(axisTitle(view.x)) },
         type: view.log ? "log" : "linear",
-        anchor: rail.length ? "y2" : "y",
+        anchor: strip ? "y2" : "y",
       },
-      yaxis: { title: { text: plain(axisTitle(view.y)) }, domain: [rail.length ? 0.11 : 0, 1] },
+      yaxis: { title: { text: plain(axisTitle(view.y)) }, domain: [strip ? 0.11 : 0, 1] },
       yaxis2: {
         domain: [0, 0.07],
         range: [-1, 1],
         tickvals: [0],
         ticktext: ["none"],
-        visible: rail.length > 0,
+        visible: strip,
         fixedrange: true,
         showgrid: false,
         zeroline: false,
@@ -342,7 +353,7 @@ function drawScatter() {
     CONFIG,
   );
   drawLegend(kinds, rail, known, colours);
-  describeScatter(kinds, rail, nowhere, outside);
+  describeScatter(kinds, rail, known, nowhere, outside);
 }
 
 const OUTLINES = {
@@ -378,7 +389,7 @@ function drawLegend(kinds, rail, known, colours) {
   $("legend").replaceChildren(...items);
 }
 
-function describeScatter(kinds, rail, nowhere, outside) {
+function describeScatter(kinds, rail, known, nowhere, outside) {
   const counts = [
     [kinds.front.length, "on the front"],
     [kinds.complete.length, "dominated"],
@@ -391,6 +402,11 @@ function describeScatter(kinds, rail, nowhere, outside) {
   if (rail.length)
     parts.push(
       `${plural(rail.length, "candidate")} without a value upwards ${rail.length === 1 ? "stands" : "stand"} on the strip below.`,
+    );
+  const strip = known.filter((p) => p.y === null).length;
+  if (strip)
+    parts.push(
+      `${plural(strip, "known architecture")} on the strip below: measured on the same device, but not trained here.`,
     );
   if (nowhere)
     parts.push(

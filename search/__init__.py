@@ -1,1 +1,1 @@
-"""TODO"""
+"""Studies: budgets, samplers, trials, storage, the front."""

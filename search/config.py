@@ -7,8 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from archfront.evaluators.rules import RULES, rule_named
 from archfront.evaluators.train import Recipe
 from archfront.space.errors import ArchfrontError, nearest
 
@@ -42,11 +43,27 @@ class DataConfig(_Section):
 class SupernetConfig(Recipe):
     """How the shared weights are trained."""
 
+    rule: str = Field("sandwich", description=f"how the weights are shared in training: {', '.join(RULES)}")
     epochs: int = Field(12, ge=1)
     randoms: int = Field(2, ge=0, description="random architectures a step, besides the largest and the smallest")
     calibration_images: int = Field(
         512, ge=16, description="images from which batch statistics of a candidate are computed"
     )
+
+    @field_validator("rule")
+    @classmethod
+    def _known_rule(cls, value: str) -> str:
+        try:
+            rule_named(value)
+        except ArchfrontError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @model_validator(mode="after")
+    def _whole_average(self) -> SupernetConfig:
+        if self.ema is not None and self.rule == "few_shot":
+            raise ValueError("rule 'few_shot' makes weights half-way and cannot average them: leave out ema")
+        return self
 
 
 class SearchConfig(_Section):
@@ -58,6 +75,9 @@ class SearchConfig(_Section):
         24, ge=4, description="of NSGA-II and III; the number of random candidates other samplers start with"
     )
     minutes: float | None = Field(None, gt=0, description="stop proposing after this long, counted over all runs")
+    patience: int | None = Field(
+        None, ge=2, description="stop after so many candidates that together raised the hypervolume by less than 0.1 %"
+    )
     objectives: tuple[str, ...] = Field(
         ("accuracy", "latency"), description="two or more of accuracy, latency, params, flops, memory"
     )
@@ -90,6 +110,12 @@ class FinalConfig(Recipe):
     epochs: int = Field(6, ge=0)
     learning_rate: float = Field(1e-3, gt=0)
     members: int = Field(6, ge=1, description="front members that are fine-tuned and measured")
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="probability of dropping a path, reached at the end (ScheduledDropPath); 0.3 for cells"
+    )
+    references: tuple[str, ...] = Field(
+        (), description='published networks whose latency is measured beside the front, such as ["resnet18"]'
+    )
 
 
 class StudyConfig(_Section):
@@ -99,7 +125,9 @@ class StudyConfig(_Section):
     device: str = Field("local-cpu", description="the profile that latency is measured on")
     budget: str = Field("", description='such as "latency<=5ms, params<=2M"')
     seed: int = 0
-    storage: str = Field("", description="any storage URL of Optuna, or journal:FILE; by default study.journal in the study")
+    storage: str = Field(
+        "", description="any storage URL of Optuna, or journal:FILE; by default study.journal in the study"
+    )
     data: DataConfig = DataConfig()
     supernet: SupernetConfig = SupernetConfig()
     search: SearchConfig = SearchConfig()

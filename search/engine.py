@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +14,7 @@ import torch
 
 from archfront.evaluators.accuracy import SupernetAccuracy, fine_tune, score
 from archfront.evaluators.data import Dataset, load_data
-from archfront.evaluators.sandwich import Sandwich
+from archfront.evaluators.rules import rule_named
 from archfront.evaluators.supernet import Supernet
 from archfront.evaluators.task import Classification, Task
 from archfront.evaluators.train import Training
@@ -23,8 +23,6 @@ from archfront.hw_profiles.metrics import Measurement, metric
 from archfront.hw_profiles.profile import profile
 from archfront.hw_profiles.table import LatencyTable
 from archfront.space.architecture import Architecture
-from archfront.space.errors import ArchfrontError
-from archfront.space.files import StorageError
 from archfront.space.serial import encode
 from archfront.space.space import Space
 from archfront.space.spec import Spec
@@ -34,11 +32,14 @@ from archfront.space.walk import Bounds
 from .about import counted, write_about
 from .budget import Bound, Budget, BudgetError
 from .config import StudyConfig
+from .evaluation import Local
 from .feasible import Region
 from .final import Finalist, decide, load_finalists, ranked_front, save_finalists
-from .latency import LatencyModel
+from .known import known_networks, load_known, save_known
+from .latency import NEVER, LatencyModel
+from .pareto import recent_gain
 from .progress import Reporter, Silent
-from .propose import Proposal, Proposer
+from .propose import Proposer, objective_values
 from .samplers import make_sampler
 from .spaces import find_space
 from .storage import storage_url
@@ -47,6 +48,9 @@ from .trials import FINAL_METRIC, OBJECTIVES, Trial, TrialLog
 
 ADDITIVE = ("params", "macs", "latency_ms", "peak_excess")
 """What adds up over parts; `peak_excess` stands for peak memory: the number of parts that break its bound."""
+
+LEAST_GAIN = 0.001
+"""Share of the hypervolume that counts as a gain for `search.patience`."""
 
 NO_EXCESS = Bound("peak_bytes", high=0.5)
 
@@ -64,23 +68,37 @@ class Search:
     study: Study
     config: StudyConfig
     reporter: Reporter
+    number: int = 0
+    """Which of the processes that explore this study together this one is, from 0."""
 
     def run(self) -> list[Finalist]:
         """Everything, from where the last run stopped; gives the finalists, front and pick marked.
 
+        Several processes may do this on one study: one prepares it while the others wait, then all explore, and the
+        first to be done finishes it.
+
         Raises:
             ArchfrontError: bad input, an impossible budget, a damaged study; nothing that was done is lost.
         """
-        with self.study.locked():
-            self.study.settle(self.config)
-            self._remember()
-            self.exact_region.check()  # before anything is measured
-            self.latency.prepare()
-            self._explain()
-            self.region.check()
-            self._train()
+        waiting = self.reporter.note
+        with self.study.searcher() as self.number:
+            with self.study.locked(waiting):
+                self.prepare()
             self._explore()
+        with self.study.locked(waiting):
             return self._finish()
+
+    def prepare(self) -> None:
+        """What comes before candidates are evaluated: checks, predicted latency, the trained supernet."""
+        self.study.settle(self.config)
+        self._remember()
+        _ = self.known  # before anything is measured
+        self.exact_region.check()
+        self.latency.prepare()
+        self._explain()
+        self.region.check()
+        self._train()
+        _ = self.log  # one process at a time makes the tables of a database
 
     # ------------------------------------------------------------------ what the search is about
 
@@ -117,6 +135,11 @@ class Search:
         return space
 
     @cached_property
+    def known(self) -> dict[str, Architecture]:
+        """Published networks that are measured beside the front, by name."""
+        return known_networks(self.config.final.references, self.data.input, len(self.data.classes))
+
+    @cached_property
     def budget(self) -> Budget:
         """The bounds to keep."""
         return Budget.parse(self.config.budget)
@@ -149,7 +172,7 @@ class Search:
 
         def costs(spec: Spec, x: FeatureType) -> tuple[float, float, float]:
             counted = part_cost(spec, x)
-            return counted.params, counted.macs, table.part_ms(spec, x)
+            return counted.params, counted.macs, min(table.part_ms(spec, x), NEVER)
 
         low = np.array([self.budget["params"].low, self.budget["macs"].low, -np.inf])
         high = np.array([self.budget["params"].high, self.budget["macs"].high, 1.5 * self.budget["latency_ms"].high])
@@ -178,6 +201,8 @@ class Search:
     def _shown(self, name: str, total: float) -> str:
         if name == "peak_excess":
             return f"{total:.0f} parts that need more memory"
+        if name == "latency_ms" and total >= NEVER:
+            return "what cannot run there"
         return metric(name).format(self.latency.typical(total) if name == "latency_ms" else total)
 
     def _exact_costs(self, spec: Spec, x: FeatureType) -> tuple[float, float, float]:
@@ -213,26 +238,29 @@ class Search:
     @cached_property
     def supernet(self) -> Supernet:
         """The shared weights."""
-        return Supernet(self.space, self.config.seed, "cuda" if torch.cuda.is_available() else "cpu")
+        rule = rule_named(self.config.supernet.rule)
+        return rule.make_supernet(self.space, self.config.seed, "cuda" if torch.cuda.is_available() else "cpu")
 
     def _train(self) -> None:
         recipe = self.config.supernet
-        sandwich = Sandwich(
+        rule = rule_named(recipe.rule)(
             self.supernet,
             self.task,
-            lambda rng: self.space.sample(rng, over="sites", bounds=self.region.bounds),
-            recipe.label_smoothing,
-            recipe.randoms,
-            self.config.seed,
+            recipe.steps(len(self.data.train)),
+            bounds=self.region.bounds,
+            label_smoothing=recipe.label_smoothing,
+            randoms=recipe.randoms,
+            seed=self.config.seed,
         )
         training = Training(
-            self.supernet.store.parameters,
-            sandwich,
+            rule.parameters,
+            rule,
             self.data.train.to(self.supernet.device),
             recipe,
             seed=self.config.seed,
             checkpoint=self.study.checkpoint,
             identity=f"supernet/{self.study.facts['space']}/{self.data.fingerprint[:16]}",
+            buffers=rule.buffers,
         )
         if training.done:
             return
@@ -251,53 +279,55 @@ class Search:
         """The trials so far."""
         search = self.config.search
         url = storage_url(self.study)
-        sampler = make_sampler(search.sampler, search.population, self.config.seed)
+        sampler = make_sampler(search.sampler, search.population, self._seed)
         return TrialLog(url, self.study.path.name, search.objectives, sampler)
 
-    def _explore(self) -> None:
-        wanted = self.config.search.trials
-        if len(self.log.trials) >= wanted:
-            return
-        proposer = Proposer(self.space, self.region, self.log, self.config.search.sampler, self.config.seed)
-        minutes = self.config.search.minutes
-        with self.reporter.track("Searching", wanted) as advance:
-            advance(len(self.log.trials), "")
-            while len(self.log.trials) < wanted:
-                if minutes is not None and sum(trial.seconds for trial in self.log.trials) > 60 * minutes:
-                    self.reporter.note(f"Stopped after {minutes:g} minutes of evaluation, as configured")
-                    return
-                proposal = proposer.next()
-                if proposal is None:
-                    self.reporter.note(
-                        f"Every architecture within the budget seems to be known: {len(self.log.trials)}"
-                    )
-                    return
-                trial = self._evaluate(proposal)
-                proposer.record(proposal, trial)
-                advance(len(self.log.trials), self._standing())
+    @property
+    def _seed(self) -> int:
+        """Another one for every process that explores, so that they do not all propose the same."""
+        return self.config.seed + 7919 * self.number
 
-    def _evaluate(self, proposal: Proposal) -> Trial:
-        """Measure a candidate; whatever goes wrong with it becomes the reason of a failed trial."""
-        start = time.perf_counter()
-        measurements: dict[str, Measurement] = {}
-        reason = ""
-        try:
-            measurements |= cost(proposal.architecture).measurements()
-            measurements |= {"predicted_latency_ms": self.latency.predict(proposal.architecture)}
-            measurements |= self.rating.evaluate(proposal.architecture)
-        except StorageError:
-            raise
-        except (ArchfrontError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
-            reason = f"{type(error).__name__}: {error}"
-        return Trial(
-            number=len(self.log.trials),
-            architecture=proposal.architecture,
-            measurements={} if reason else measurements,
-            reason=reason,
-            origin=proposal.origin,
-            choices=self.space.choices(proposal.architecture),
-            seconds=time.perf_counter() - start,
-        )
+    def _explore(self) -> None:
+        if self._enough() is not None:
+            return
+        proposer = Proposer(self.space, self.region, self.log, self.config.search.sampler, self._seed)
+        backend = Local(self._evaluate)
+        with self.reporter.track("Searching", self.config.search.trials) as advance, closing(backend):
+            advance(len(self.log.trials), "")
+            while (enough := self._enough()) is None:
+                while backend.room and (proposal := proposer.next()) is not None:
+                    backend.submit(proposal.architecture)
+                if not backend.busy:
+                    enough = f"Every architecture within the budget seems to be known: {len(self.log.trials)}"
+                    break
+                for architecture, outcome in backend.collect():
+                    proposer.record(architecture, outcome)
+                advance(len(self.log.trials), self._standing())
+        if enough:
+            self.reporter.note(enough)
+
+    def _enough(self) -> str | None:
+        """Why no further candidate is to be proposed, empty where that goes without saying; None while one is."""
+        search, trials = self.config.search, self.log.trials
+        if len(trials) >= search.trials:
+            return ""
+        if search.minutes is not None and sum(trial.seconds for trial in trials) > 60 * search.minutes:
+            return f"Stopped after {search.minutes:g} minutes of evaluation, as configured"
+        if search.patience is not None and len(trials) > search.patience:
+            gain = recent_gain(
+                [objective_values(trial, self.metrics) for trial in trials], self.metrics, search.patience
+            )
+            if gain < LEAST_GAIN:
+                return f"Stopped: the last {search.patience} candidates raised the hypervolume by {gain:.2%} together"
+        return None
+
+    def _evaluate(self, architecture: Architecture) -> dict[str, Measurement]:
+        """Everything that is found out about a candidate while searching."""
+        return {
+            **cost(architecture).measurements(),
+            "predicted_latency_ms": self.latency.predict(architecture),
+            **self.rating.evaluate(architecture),
+        }
 
     def _standing(self) -> str:
         complete = [trial for trial in self.log.trials if trial.complete]
@@ -310,6 +340,7 @@ class Search:
 
     def _finish(self) -> list[Finalist]:
         """Fine-tune, measure and test members of the front; those that break the budget as measured are replaced."""
+        self.log.refresh()
         candidates = ranked_front(self.log.trials, self.metrics)
         if not candidates:
             reasons = {trial.reason for trial in self.log.trials}
@@ -337,10 +368,20 @@ class Search:
             for number, trial in enumerate(trials):
                 tuned.append(self._tune(trial))
                 advance(number + 1, metric("accuracy").format(tuned[-1]["accuracy"].value))
-        measured = self.latency.measure([trial.architecture for trial in trials])
+        known = {n: a for n, a in self.known.items() if n not in load_known(self.study)}
+        networks = [*(trial.architecture for trial in trials), *known.values()]
+        measured = self.latency.measure(networks)
+        save_known(
+            self.study,
+            load_known(self.study)
+            | {
+                name: {**cost(architecture).measurements(), "latency_ms": latency}
+                for (name, architecture), (latency, _) in zip(known.items(), measured[len(trials) :], strict=True)
+            },
+        )
         return [
             Finalist(trial.number, trial.architecture, {**trial.measurements, **own, "latency_ms": m}, noisy=noisy)
-            for trial, own, (m, noisy) in zip(trials, tuned, measured, strict=True)
+            for trial, own, (m, noisy) in zip(trials, tuned, measured[: len(trials)], strict=True)
         ]
 
     def _tune(self, trial: Trial) -> dict[str, Measurement]:
@@ -351,6 +392,7 @@ class Search:
             self.data,
             self.task,
             self.config.final,
+            drop_path=self.config.final.drop_path,
             seed=self.config.seed,
             checkpoint=self.study.weights(trial.architecture),
             identity=f"final/{trial.architecture.digest}/{self.data.fingerprint[:16]}",

@@ -28,6 +28,9 @@ from .progress import Advance, Reporter
 LONGEST = 600
 """Seconds for one attempt at measuring blocks beyond which no further one is made."""
 
+NEVER = 1e9
+"""Milliseconds that stand for a part which the device cannot run: more than any budget, and still a number."""
+
 POOL = 300
 """Random architectures from which the calibration networks are chosen."""
 
@@ -87,7 +90,8 @@ class LatencyModel:
         """Random architectures to calibrate on: within the budget, if that leaves enough of them."""
         rng = random.Random(self.seed)
         try:
-            inside = [self.space.sample(rng, over="sites", bounds=self.within(table)) for _ in range(POOL)]
+            bounds = self.within(table)
+            inside = [self.space.sample(rng, over="sites", bounds=bounds) for _ in range(POOL)]
         except SpaceError:
             inside = []  # the budget may be impossible; that is said once predictions can say by how much
         if len(set(inside)) > self.config.calibration:
@@ -113,11 +117,17 @@ class LatencyModel:
 
     def prepare(self) -> None:
         """Measure what predictions need, or read it back."""
-        _ = self.table
+        failures = self.table.failures
+        if failures:
+            (spec, x), reason = next(iter(failures.items()))
+            self.reporter.note(
+                f"{len(failures)} blocks cannot run on {self.profile.name}, and no candidate will hold them; the first is "
+                f"{spec} on {x}: {reason}"
+            )
 
     def part_ms(self, spec: Spec, x: FeatureType) -> float:
-        """The latency of one part as the table has it, before calibration."""
-        return self.table.part_ms(spec, x)
+        """The latency of one part as the table has it, before calibration; `NEVER` where the device cannot run it."""
+        return min(self.table.part_ms(spec, x), NEVER)
 
     def predict(self, architecture: Architecture) -> Measurement:
         """The calibrated prediction for a network."""
@@ -157,7 +167,8 @@ class LatencyModel:
         judged by `predict`.
         """
         low = -math.inf if bound.low == -math.inf else min(self._sum_at(bound.low, n) for n in self._lengths)
-        high = math.inf if bound.high == math.inf else max(self._sum_at(bound.high, n) for n in self._lengths)
+        most = NEVER / 2 if self.table.failures else math.inf
+        high = most if bound.high == math.inf else max(self._sum_at(bound.high, n) for n in self._lengths)
         return Bound("predicted_latency_ms", low, high)
 
     def _sum_at(self, latency: float, parts: float) -> float:

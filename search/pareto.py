@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from archfront.hw_profiles.metrics import metric
 from archfront.space.errors import ArchfrontError
 
 Values = NDArray[np.float64]
@@ -56,6 +59,27 @@ def hypervolume_over(values: Values, reference: Values) -> Values:
             front = np.vstack((front[~(row <= front).all(axis=1)], row))
         curve[i] = total
     return curve
+
+
+def recent_gain(values: Sequence[Sequence[float] | None], metrics: Sequence[str], last: int) -> float:
+    """The share of the hypervolume that the last so many of these points added.
+
+    Args:
+        values: one point a candidate in the order of evaluation, None for one that failed.
+        metrics: the metric of each value, by name; says whether more is better.
+        last: how many points count as recent.
+
+    The reference point is the worst value of each metric so far.
+    """
+    signs = np.array([-1.0 if metric(name).direction == "max" else 1.0 for name in metrics])
+    points = [None if point is None else signs * np.asarray(point) for point in values]
+    known = np.array([point for point in points if point is not None]).reshape(-1, len(metrics))
+    if not len(known):
+        return 0.0
+    before = np.array([point for point in points[:-last] if point is not None]).reshape(-1, len(metrics))
+    worst = known.max(axis=0)
+    now = hypervolume(known[non_dominated(known)], worst)
+    return 1 - hypervolume(before[non_dominated(before)], worst) / now if now else 0.0
 
 
 def _matrix(values: Values) -> Values:

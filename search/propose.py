@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpaceError
 from archfront.space.space import Space, trial_pick
 
+from .evaluation import Outcome
 from .feasible import Region
 from .trials import Trial, TrialLog, quiet_optuna
 
@@ -45,20 +46,30 @@ class Proposer:
         self.sampler = sampler
         self.rng = random.Random(seed * 1_000_003 + len(log.trials))
         self.known: dict[Architecture, Trial] = {trial.architecture: trial for trial in log.trials}
+        self.under_way: dict[Architecture, Proposal] = {}
 
     def next(self) -> Proposal | None:
-        """The next candidate; None when every architecture that keeps the budget seems to be known."""
+        """The next candidate; None when every architecture that keeps the budget is known or under way."""
+        proposal = self._new()
+        if proposal is not None:
+            self.under_way[proposal.architecture] = proposal
+        return proposal
+
+    def _new(self) -> Proposal | None:
         for _ in range(ASKS):
             with quiet_optuna():
                 asked = self.log.memory.ask()
                 architecture = self._resolve(asked)
             if architecture is None:
                 self.tell(asked, None)
-            elif architecture not in self.known:
+            elif self._fresh(architecture):
                 return Proposal(architecture, self.sampler, asked)
             else:
-                self.tell(asked, self.known[architecture])
+                self.tell(asked, self.known.get(architecture))
         return self._mutant()
+
+    def _fresh(self, architecture: Architecture) -> bool:
+        return architecture not in self.known and architecture not in self.under_way
 
     def _resolve(self, asked: optuna.trial.Trial) -> Architecture | None:
         """The architecture that a trial of the sampler describes, moved into the budget; None where that fails."""
@@ -83,7 +94,7 @@ class Proposer:
                     origin = "random"
             except SpaceError:
                 continue
-            if found not in self.known and self.region.accepts(found):
+            if self._fresh(found) and self.region.accepts(found):
                 return Proposal(found, origin, None)
         return self._left_over()
 
@@ -91,7 +102,7 @@ class Proposer:
         """The first architecture that keeps the budget and is not known, where all can be listed."""
         try:
             for found in self.space.within(self.region.bounds):
-                if found not in self.known and self.region.accepts(found):
+                if self._fresh(found) and self.region.accepts(found):
                     return Proposal(found, "enumeration", None)
         except SpaceError:
             pass  # a part has too many options: drawing at random is all there is
@@ -106,26 +117,48 @@ class Proposer:
         with quiet_optuna():
             return self.log.memory.tell(asked, values, state=state)
 
-    def record(self, proposal: Proposal, trial: Trial) -> None:
-        """Store an evaluated candidate and let the sampler learn from it."""
+    def record(self, architecture: Architecture, outcome: Outcome) -> None:
+        """Store an evaluated candidate and let the sampler learn from it.
+
+        What another process stored in the meantime is not stored again.
+        """
+        proposal = self.under_way.pop(architecture)
+        self._learn(self.log.refresh())
+        if architecture in self.known:
+            if proposal.asked is not None:
+                self.tell(proposal.asked, self.known[architecture])
+            return
+        trial = Trial(
+            number=len(self.log.trials),
+            architecture=architecture,
+            measurements=outcome.measurements,
+            reason=outcome.reason,
+            origin=proposal.origin,
+            choices=self.space.choices(architecture),
+            seconds=outcome.seconds,
+        )
+        self._learn(self.log.add(trial, self._frozen(trial, proposal)))
+
+    def _learn(self, trials: Iterable[Trial]) -> None:
+        self.known.update({trial.architecture: trial for trial in trials})
+
+    def _frozen(self, trial: Trial, proposal: Proposal) -> optuna.trial.FrozenTrial:
+        """The trial as Optuna keeps it, which the sampler learns from as well."""
         import optuna
 
         if proposal.asked is not None:
-            frozen = self.tell(proposal.asked, trial)
-        else:
-            domains = {site: self.space.sites[site].domain.labels for site in trial.choices}
-            values = objective_values(trial, self.log.metrics)
-            frozen = optuna.trial.create_trial(
-                state=optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE,
-                values=values,
-                params=dict(trial.choices),
-                distributions={
-                    s: optuna.distributions.CategoricalDistribution(labels) for s, labels in domains.items()
-                },
-            )
-            with quiet_optuna():
-                self.log.memory.add_trial(frozen)
-        self.known.update({stored.architecture: stored for stored in self.log.add(trial, frozen)})
+            return self.tell(proposal.asked, trial)
+        domains = {site: self.space.sites[site].domain.labels for site in trial.choices}
+        values = objective_values(trial, self.log.metrics)
+        frozen = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE,
+            values=values,
+            params=dict(trial.choices),
+            distributions={s: optuna.distributions.CategoricalDistribution(labels) for s, labels in domains.items()},
+        )
+        with quiet_optuna():
+            self.log.memory.add_trial(frozen)
+        return frozen
 
 
 def objective_values(trial: Trial | None, metrics: Sequence[str]) -> list[float] | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
@@ -23,7 +24,14 @@ class StudyError(ArchfrontError):
     """A study directory that cannot be used: damaged, busy, or made for something else."""
 
 
-RAISABLE = (("search", "trials"), ("search", "minutes"), ("final", "members"), ("latency", "final_seconds"))
+RAISABLE = (
+    ("search", "trials"),
+    ("search", "minutes"),
+    ("search", "patience"),
+    ("final", "members"),
+    ("final", "references"),
+    ("latency", "final_seconds"),
+)
 """Settings that may differ when a study is resumed: more of the same."""
 
 
@@ -139,25 +147,59 @@ class Study:
         return read_json(self.facts_file) if self.facts_file.exists() else {}
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the study for this process; the system releases it however the process ends."""
+    def locked(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the study for this process; the system releases it however the process ends.
+
+        Args:
+            waiting: is told whom this process has to wait for, if anyone; without it, it does not wait.
+
+        Raises:
+            StudyError: another process holds the study, and this one is not to wait.
+        """
+        with self._file(".lock") as file:
+            if not _taken(file):
+                file.seek(0)
+                held = f"{self.path} is in use by process {file.read().strip() or '?'}"
+                if waiting is None:
+                    raise StudyError(f"{held}; wait for it, or stop it")
+                waiting(f"{held}; waiting until it can be joined (Ctrl-C leaves it alone)")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            _sign(file)
+            yield
+
+    @contextmanager
+    def searcher(self) -> Iterator[int]:
+        """The lowest number, from 0, that no other process exploring this study has; it is free again after this."""
+        for number in count():
+            with self._file(f".searcher-{number}") as file:
+                if _taken(file):
+                    _sign(file)
+                    yield number
+                    return
+
+    @contextmanager
+    def _file(self, name: str) -> Iterator[IO[str]]:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("a+")
+            file = (self.path / name).open("a+")
         except OSError as error:
             raise StorageError(f"cannot use the folder {self.path}: {error.strerror}") from None
-        with lock as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise StudyError(
-                    f"{self.path} is in use by process {file.read().strip() or '?'}; wait for it, or stop it"
-                ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        with file:
+            yield file
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(file: IO[str]) -> None:
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -41,17 +41,17 @@ def search(
     ] = None,
     space: Annotated[Text, typer.Option(help="A ready space (archfront spaces), .yaml/.json, or file.py:name.")] = None,
     data: Annotated[Text, typer.Option(help='"digits", an image folder, parquet, .npz, or IDX files.')] = None,
-    device: Annotated[
-        Text, typer.Option(help="The profile that latency is measured on: local-cpu, or a .toml.")
-    ] = None,
+    device: Annotated[Text, typer.Option(help="A device: local-cpu, one of archfront device list, or a .toml.")] = None,
     budget: Annotated[Text, typer.Option(help='Such as "latency<=5ms, params<=2M".')] = None,
     objectives: Annotated[Text, typer.Option(help="Such as accuracy,latency,params; accuracy comes first.")] = None,
     trials: Annotated[Count, typer.Option(help="Candidates to evaluate.")] = None,
     sampler: Annotated[Text, typer.Option(help="nsga2, nsga3, tpe, gp, qmc or random.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop evaluating candidates after this long.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many without gain in hypervolume.")] = None,
     epochs: Annotated[Count, typer.Option(help="Training of the shared weights.")] = None,
     final_epochs: Annotated[Count, typer.Option(help="Fine-tuning of each member of the front.")] = None,
     members: Annotated[Count, typer.Option(help="Members of the front that are fine-tuned and measured.")] = None,
+    references: Annotated[Text, typer.Option(help="Published networks to measure beside them: resnet18,dla34.")] = None,
     size: Annotated[Text, typer.Option(help="Resize images to HEIGHTxWIDTH.")] = None,
     limit: Annotated[Count, typer.Option(help="Use at most this many training and validation images.")] = None,
     skip_bad: Annotated[
@@ -77,9 +77,10 @@ def search(
         raise typer.BadParameter("give --study or --name, not both", param_hint="--name")
     options: dict[str, Any] = {
         "space": space, "data": data, "device": device, "budget": budget, "trials": trials, "sampler": sampler,
-        "minutes": minutes, "epochs": epochs, "final_epochs": final_epochs, "members": members, "limit": limit,
+        "minutes": minutes, "patience": patience, "epochs": epochs, "final_epochs": final_epochs,
+        "members": members, "limit": limit,
         "skip_bad": skip_bad, "seed": seed, "storage": storage,
-        "objectives": None if objectives is None else [item.strip() for item in objectives.split(",")],
+        "objectives": _names(objectives), "references": _names(references),
         "size": None if size is None else _size(size),
     }  # fmt: skip
     settings = configure(base_config(config, study), options, spelling="--{}")
@@ -87,6 +88,10 @@ def search(
     with _kept_on_interrupt(opened):
         result = api.search(opened, settings, make_reporter(quiet), threads)
     show(result, as_json)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [item.strip() for item in text.split(",")]
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -9,7 +9,8 @@ import torch
 
 from archfront.evaluators.accuracy import SupernetAccuracy
 from archfront.evaluators.data import Dataset
-from archfront.evaluators.sandwich import Sandwich, extreme
+from archfront.evaluators.rules import extreme
+from archfront.evaluators.rules.sandwich import Sandwich
 from archfront.evaluators.store import SupernetError
 from archfront.evaluators.supernet import Supernet
 from archfront.evaluators.task import Classification
@@ -70,13 +71,13 @@ def test_largest_and_smallest_take_the_ends_of_every_ordered_site(elastic: Space
 def test_a_sandwich_step_is_the_sum_of_the_four_losses_by_hand(elastic: Space, digits: Dataset) -> None:
     x, y = torch.randn(8, 1, 8, 8), torch.arange(8)
     task = Classification(10)
-    step = Sandwich(Supernet(elastic), task, elastic.sample, label_smoothing=0.1, randoms=2, seed=3)
+    step = Sandwich(Supernet(elastic), task, 10, label_smoothing=0.1, randoms=2, seed=3)
     step(x, y, step=5)
     rng = random.Random(3 * 1_000_003 + 5)
     supernet = Supernet(elastic)
     teacher = supernet.candidate(extreme(elastic, "largest", rng)).train()(x)
     loss = torch.nn.functional.cross_entropy(teacher, y, label_smoothing=0.1)
-    for architecture in (extreme(elastic, "smallest", rng), elastic.sample(rng), elastic.sample(rng)):
+    for architecture in (extreme(elastic, "smallest", rng), *(elastic.sample(rng, over="sites") for _ in range(2))):
         student = supernet.candidate(architecture).train()(x)
         target = teacher.detach().softmax(dim=1)
         loss = loss + (target * (target.log() - student.log_softmax(dim=1))).sum(dim=1).mean()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from archfront.evaluators.data import Dataset
-from archfront.evaluators.sandwich import Sandwich
+from archfront.evaluators.rules.sandwich import Sandwich
 from archfront.evaluators.store import SupernetError
 from archfront.evaluators.supernet import Supernet
 from archfront.evaluators.task import Classification
@@ -22,7 +22,7 @@ from archfront.space.files import StorageError
 def make(elastic: Space, digits: Dataset, checkpoint: Path | None, **recipe: object) -> Training:
     supernet = Supernet(elastic)
     chosen = Recipe(**{"epochs": 2, "batch_size": 64, "augment": "crop", "ema": 0.9, **recipe})  # type: ignore[arg-type]
-    step = Sandwich(supernet, Classification(10), elastic.sample, randoms=1)
+    step = Sandwich(supernet, Classification(10), chosen.steps(len(digits.train)), randoms=1)
     return Training(
         supernet.store.parameters,
         step,

@@ -20,6 +20,7 @@ from archfront.search.about import write_about
 from archfront.search.budget import Budget
 from archfront.search.config import StudyConfig, dump
 from archfront.search.final import Finalist, decide, save_finalists
+from archfront.search.known import save_known
 from archfront.search.samplers import make_sampler
 from archfront.search.storage import storage_url
 from archfront.search.study import Study, StudyError
@@ -199,3 +200,18 @@ def test_a_space_too_large_to_count_with_its_predicates_says_so(tmp_path: Path) 
     data = load_results(new_study(tmp_path, space=large))
     assert data.space_size == SPACE.size
     assert "unknown share" in data.space_text
+
+
+def test_published_networks_come_with_what_was_measured_of_them(tmp_path: Path) -> None:
+    study = new_study(tmp_path, TRIALS[:2])
+    save_known(study, {"resnet18": {"latency_ms": Measurement(3.5, "measured", 0.1, 40)}})
+    known = load_results(study).references
+    assert known.to_dict("records") == [
+        {
+            "name": "resnet18",
+            "latency_ms": 3.5,
+            "latency_ms.provenance": "measured",
+            "latency_ms.spread": 0.1,
+            "latency_ms.samples": 40,
+        }
+    ]

@@ -12,11 +12,13 @@ from archfront.evaluators.accuracy import score
 from archfront.evaluators.train import read_checkpoint
 from archfront.hw_profiles.cost import cost
 from archfront.search.budget import BudgetError
-from archfront.search.config import SearchConfig, StudyConfig
+from archfront.search.config import ConfigError, SearchConfig, StudyConfig
 from archfront.search.engine import Search
 from archfront.search.final import load_finalists
+from archfront.search.known import load_known
 from archfront.search.progress import Silent
 from archfront.search.study import Study, StudyError
+from archfront.space.references import reference
 
 
 class Recorder(Silent):
@@ -131,12 +133,6 @@ def test_other_settings_under_the_same_name_are_refused(finished: tuple[Search, 
         run(search.study.path, other)
 
 
-def test_a_study_in_use_is_refused(finished: tuple[Search, Recorder]) -> None:
-    search, _ = finished
-    with search.study.locked(), pytest.raises(StudyError, match="is in use by process"):
-        run(search.study.path, search.config)
-
-
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
@@ -247,3 +243,46 @@ def test_every_sampler_searches(config: StudyConfig, tmp_path: Path, sampler: st
     search, _ = run(tmp_path / "study", chosen)
     assert len({trial.architecture for trial in search.log.trials}) == 8
     assert any(trial.origin == sampler for trial in search.log.trials)
+
+
+def test_a_search_without_gain_stops_and_says_so(config: StudyConfig, tmp_path: Path) -> None:
+    """The cheapest objective is decided by the first candidate that has it, so the front stands still before the end."""
+    patient = config.model_copy(
+        update={"search": config.search.model_copy(update={"trials": 500, "patience": 12}), "budget": ""}
+    )
+    search, recorder = run(tmp_path / "study", patient)
+    assert 12 < len(search.log.trials) < search.space.size
+    assert any("the last 12 candidates raised the hypervolume by" in note for note in recorder.notes)
+
+
+def test_published_networks_are_measured_beside_the_front(config: StudyConfig, tmp_path: Path) -> None:
+    final = config.final.model_copy(update={"references": ("ResNet-18", "shufflenet_v2_x0.5")})
+    with pytest.raises(ConfigError, match=r"final\.references: resnot18: .*resnet18"):
+        bad = config.final.model_copy(update={"references": ("resnot18",)})
+        run(tmp_path / "bad", config.model_copy(update={"final": bad}))
+    search, _ = run(tmp_path / "study", config.model_copy(update={"final": final}))
+    known = load_known(search.study)
+    assert len(known) == 2
+    for name, measured in known.items():
+        network = reference(name).architecture(search.data.input, len(search.data.classes))
+        assert measured["params"].value == cost(network).params
+        assert measured["latency_ms"].provenance == "measured"
+
+
+def test_blocks_that_the_device_cannot_run_are_in_no_candidate(config: StudyConfig, tmp_path: Path) -> None:
+    """Found out while the table is filled; here by hand, in a table that was filled before."""
+    first, _ = run(tmp_path / "first", config)
+    table = first.latency.table
+    kernel = [workload for workload in table.blocks if getattr(workload[0], "kernel", None) == 5]
+    assert kernel
+    for workload in kernel:
+        del table.blocks[workload]
+        table.failures[workload] = "no such operator"
+    table.nets = []
+    (tmp_path / "second").mkdir()
+    table.save(tmp_path / "second" / "latency.json")
+    search, recorder = run(tmp_path / "second", config)
+    assert len(search.log.trials) == config.search.trials
+    assert not any(5 in trial.choices.values() for trial in search.log.trials if trial.complete)
+    assert all(trial.complete for trial in search.log.trials)
+    assert any("no candidate will hold them" in note for note in recorder.notes)

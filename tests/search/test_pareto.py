@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from archfront.search.pareto import hypervolume, hypervolume_over, non_dominated
+from archfront.search.pareto import hypervolume, hypervolume_over, non_dominated, recent_gain
 from archfront.space.errors import ArchfrontError
 
 
@@ -81,3 +81,13 @@ def test_a_reference_that_does_not_fit_is_refused(reference: list[float]) -> Non
 def test_values_that_are_no_table_are_refused() -> None:
     with pytest.raises(ArchfrontError, match="one row a point"):
         non_dominated(np.zeros(3))
+
+
+def test_recent_gain_is_the_share_of_the_staircase_that_the_last_points_add() -> None:
+    """Accuracy up, cost down; the corner is (0, 4). The first two cover 0.5 x 3 + 0.25 x 2 = 2, the fifth adds 0.25 x 1."""
+    points = [(0.5, 1.0), (0.75, 2.0), (0.0, 4.0), None, (0.25, 0.0), (0.1, 3.5)]
+    names = ("accuracy", "latency_ms")
+    assert recent_gain(points, names, 2) == pytest.approx(0.25 / 2.25)
+    assert recent_gain(points, names, 1) == 0.0
+    assert recent_gain(points, names, 6) == 1.0
+    assert recent_gain([None, None], names, 1) == 0.0

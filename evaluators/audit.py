@@ -1,0 +1,120 @@
+"""How well ratings order architectures: rank correlations with intervals, and what following a rating costs.
+
+Ratings and accuracies are vectors over the same architectures, higher is better. Ties share their mean rank; a rating
+that is not a number counts as the lowest, one that is constant orders nothing and correlates with nothing (0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Draws = NDArray[np.int64]
+"""Bootstrap samples: positions of architectures, (samples, architectures)."""
+
+
+class Estimate(NamedTuple):
+    """A figure with its 95 % bootstrap interval over architectures."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Agreement(NamedTuple):
+    """How well a rating orders architectures.
+
+    Args:
+        spearman: correlation of ranks, rho.
+        kendall: tau-b, pairs in the same order less pairs in the other order, corrected for ties.
+        recall: share of the truly best `top` among those that the rating puts first.
+        regret: how much less accurate the rating's first choice is than the best architecture.
+    """
+
+    spearman: Estimate
+    kendall: Estimate
+    recall: float
+    regret: float
+
+
+def bootstrap(count: int, samples: int = 1000, seed: int = 0) -> Draws:
+    """Positions drawn with replacement, (samples, count)."""
+    return np.random.default_rng(seed).integers(0, count, (samples, count))
+
+
+def agreement(rating: ArrayLike, accuracy: ArrayLike, top: int, draws: Draws) -> Agreement:
+    """The agreement of a rating with accuracy."""
+    a, b = ranks(rating), np.asarray(accuracy, float)
+    first = b[a == a.max()].mean()  # the mean over those that share the first place
+    best = set(np.argsort(-b, kind="stable")[:top].tolist())
+    recalled = len(best & set(np.argsort(-a, kind="stable")[:top].tolist()))
+    return Agreement(
+        _estimate(spearman(a, b), spearman(a[draws], b[draws])),
+        _estimate(kendall(a, b), kendall(a[draws], b[draws])),
+        recalled / len(best),
+        float(b.max() - first),
+    )
+
+
+def advantage(rating: ArrayLike, other: ArrayLike, accuracy: ArrayLike, draws: Draws) -> Estimate:
+    """How much higher Spearman's rho of a rating is than that of another, on the same bootstrap samples."""
+    a, b, c = ranks(rating), ranks(other), np.asarray(accuracy, float)
+    value = spearman(a, c) - spearman(b, c)
+    return _estimate(value, spearman(a[draws], c[draws]) - spearman(b[draws], c[draws]))
+
+
+def ceiling(accuracies: ArrayLike, draws: Draws) -> tuple[Estimate, Estimate]:
+    """Spearman's rho and Kendall's tau between trainings that differ in their seed alone, the mean over pairs of seeds.
+
+    No rating can be expected to agree with one training much better than another training does.
+
+    Args:
+        accuracies: (seeds, architectures), two seeds or more.
+    """
+    values = np.asarray(accuracies, float)
+    pairs = list(combinations(values, 2))
+    rho, tau = (_mean(measure, pairs, draws) for measure in (spearman, kendall))
+    return rho, tau
+
+
+def _mean(
+    measure: Callable[[Floats, Floats], Floats], pairs: Sequence[tuple[Floats, Floats]], draws: Draws
+) -> Estimate:
+    values = np.array([measure(a, b) for a, b in pairs])
+    samples = np.array([measure(a[draws], b[draws]) for a, b in pairs])
+    return _estimate(values.mean(0), samples.mean(0))
+
+
+def ranks(values: ArrayLike) -> Floats:
+    """Ranks along the last dimension, ties at their mean."""
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
+
+    array = np.asarray(values, float)
+    return np.asarray(rankdata(np.where(np.isnan(array), -np.inf, array), axis=-1), float)
+
+
+def spearman(a: Floats, b: Floats) -> Floats:
+    """Spearman's rho along the last dimension."""
+    a, b = (ranks(values) for values in (a, b))
+    return _cosine(a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True))
+
+
+def kendall(a: Floats, b: Floats) -> Floats:
+    """Kendall's tau-b along the last dimension."""
+    a, b = (np.sign(v[..., :, None] - v[..., None, :]).reshape(*v.shape[:-1], -1) for v in (a, b))
+    return _cosine(a, b)
+
+
+def _cosine(a: Floats, b: Floats) -> Floats:
+    length = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    return np.where(length > 0, (a * b).sum(-1) / np.where(length > 0, length, 1.0), 0.0)
+
+
+def _estimate(value: Any, samples: Floats) -> Estimate:
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return Estimate(float(value), float(low), float(high))
