@@ -93,6 +93,7 @@ class Search:
         self.study.settle(self.config)
         self._remember()
         _ = self.known  # before anything is measured
+        self._count()
         self.exact_region.check()
         self.latency.prepare()
         self._explain()
@@ -190,6 +191,14 @@ class Search:
         """What the budget leaves of the space, judged by exact counts and predicted latency."""
         sums = {"latency_ms": self.latency.sum_bound(self.budget["latency_ms"]), "peak_excess": NO_EXCESS}
         return Region(self.space, self.budget, ADDITIVE, self._part_costs, sums, self._cheap, self._shown)
+
+    def _count(self) -> None:
+        """Count every part once, so that whatever asks for costs later has them at once."""
+        parts = list(self.space.parts())
+        with self.reporter.track("Counting parts", len(parts)) as advance:
+            for done, part in enumerate(parts, start=1):
+                part_cost(part.spec, part.input)
+                advance(done, "")
 
     def _exact(self, architecture: Architecture) -> dict[str, float]:
         return {name: m.value for name, m in cost(architecture).measurements().items()}

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DefaultsToList, Json, input_type, print_json, print_table
+from .common import DefaultsToList, Json, Quiet, input_type, print_json, print_table
 
 if TYPE_CHECKING:
+    from archfront.space.architecture import Architecture
     from archfront.space.space import Space
+    from archfront.space.spec import Spec
+    from archfront.space.types import FeatureType
 
-app = typer.Typer(cls=DefaultsToList, help="Search spaces: list (the default), show NAME, or size NAME.")
+app = typer.Typer(cls=DefaultsToList, help="Search spaces: list (the default), show, size or reach NAME.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A ready space, a .yaml/.json file, or file.py:name.")]
 Input = Annotated[str | None, typer.Option(help="Image type, such as 3x32x32; by default that, or the file's own.")]
@@ -66,6 +69,54 @@ def size(name: Name, input: Input = None, classes: Classes = 10, as_json: Json =
         print_json({"name": name, "size": count})
     else:
         typer.echo(f"{count:,}")
+
+
+@app.command()
+def reach(
+    name: Name,
+    input: Input = None,
+    classes: Classes = 10,
+    budget: Annotated[str, typer.Option(help='Bounds on params and FLOPs to judge, such as "params<=1M".')] = "",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Print the exact least and greatest cost in a space, and how much of it a budget leaves."""
+    from archfront.console import make_reporter
+    from archfront.hw_profiles.metrics import metric
+    from archfront.search.budget import Budget
+    from archfront.search.feasible import Region
+
+    space = _open(name, input, classes)
+    with make_reporter(quiet).track("Counting parts", 1) as advance:
+        for done, part in enumerate(parts := list(space.parts())):
+            _costs(part.spec, part.input)
+            advance(done + 1, "", len(parts))
+    shown = lambda of, value: metric(of).format(value)  # noqa: E731
+    region = Region(space, Budget.parse(budget), ("params", "macs"), _costs, {}, _counts, shown)
+    found = region.reach()
+    region.check()
+    kept = sum(region.accepts(space.sample(seed, over="sites")) for seed in range(1000)) / 1000 if budget else 1.0
+    if as_json:
+        print_json({"name": name, "size": space.size, "reach": found, "share_within_budget": kept})
+        return
+    rows = [(metric(of).title, shown(of, low), shown(of, high), "exact") for of, (low, high) in found.items()]
+    print_table(("metric", "least", "greatest", ""), rows, right=("least", "greatest"))
+    typer.echo(f"\n{space.size:,} architectures")
+    if budget:
+        typer.echo(f"{region.budget}: {kept:.1%} of 1,000 random ones keep it; a search draws from these alone")
+
+
+def _costs(spec: Spec, x: FeatureType) -> tuple[float, float]:
+    from archfront.hw_profiles.cost import part_cost
+
+    counted = part_cost(spec, x)
+    return counted.params, counted.macs
+
+
+def _counts(architecture: Architecture) -> dict[str, float]:
+    from archfront.hw_profiles.cost import cost
+
+    return {of: m.value for of, m in cost(architecture).measurements().items()}
 
 
 def _open(name: str, text: str | None, classes: int) -> Space:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from archfront.cli import EXIT_CODES, app
 from archfront.hw_profiles.cost import cost
 from archfront.search.config import StudyConfig, load
+from archfront.search.spaces import import_file
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
 from archfront.space.presets import PRESETS, preset_named
@@ -148,6 +149,37 @@ def test_a_reference_lists_the_blocks_that_its_network_names() -> None:
         text = json.dumps(found.architecture().to_dict())
         used = {block for block, entry in entries.items() if name in entry["references"]}
         assert used == {block for block in entries if f'"type": "{block}"' in text}
+
+
+TINY = """
+from archfront.space import Image, Network, Space, Stage, int_range, one_of
+from archfront.space.library.block.mbconv import MBConv
+from archfront.space.library.head.classifier import Classifier
+from archfront.space.library.stem.convolution import ConvStem
+
+tiny = Space(
+    Image(3, 8, 8),
+    Network(
+        stem=ConvStem(width=8),
+        stages=(Stage(width=one_of(8, 12), depth=int_range(1, 3), block=MBConv(kernel=one_of(3, 5))),),
+        head=Classifier(classes=2),
+    ),
+)
+"""
+
+
+def test_reach_of_a_space_is_that_of_all_its_architectures(tmp_path: Path) -> None:
+    file = tmp_path / "tiny_reach.py"
+    file.write_text(TINY)
+    counted = [cost(architecture) for architecture in import_file(file).tiny]
+    limit = sorted(c.params for c in counted)[len(counted) // 3]
+    found = parsed("spaces", "reach", f"{file}:tiny", "--budget", f"params<={limit}", "--quiet")
+    assert found["size"] == len(counted)
+    assert found["reach"]["params"] == [min(c.params for c in counted), max(c.params for c in counted)]
+    assert found["reach"]["macs"] == [min(c.macs for c in counted), max(c.macs for c in counted)]
+    assert 0 < found["share_within_budget"] < 1
+    too_small = run("spaces", "reach", f"{file}:tiny", "--budget", "params<=10")
+    assert too_small.exit_code == 3 and "the least that it reaches" in too_small.stderr
 
 
 def test_blocks_can_be_narrowed_by_kind_and_text() -> None:
