@@ -69,7 +69,7 @@ class SupernetConfig(Recipe):
 class SearchConfig(_Section):
     """How candidates are proposed."""
 
-    sampler: Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"] = "nsga2"
+    sampler: Literal["surrogate", "nsga2", "nsga3", "tpe", "gp", "qmc", "random"] = "nsga2"
     trials: int = Field(150, ge=1, description="candidates to evaluate")
     population: int = Field(
         24, ge=4, description="of NSGA-II and III; the number of random candidates other samplers start with"

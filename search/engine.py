@@ -44,6 +44,7 @@ from .samplers import make_sampler
 from .spaces import find_space
 from .storage import storage_url
 from .study import Study, StudyError
+from .surrogate.within import Within
 from .trials import FINAL_METRIC, OBJECTIVES, Trial, TrialLog
 
 ADDITIVE = ("params", "macs", "latency_ms", "peak_excess")
@@ -203,6 +204,11 @@ class Search:
     def _exact(self, architecture: Architecture) -> dict[str, float]:
         return {name: m.value for name, m in cost(architecture).measurements().items()}
 
+    def _known(self, architecture: Architecture) -> dict[str, float]:
+        """The objectives that a candidate has whether it is evaluated or not."""
+        cheap = self._cheap(architecture)
+        return cheap | {"predicted_latency_ms": cheap["latency_ms"]}
+
     def _cheap(self, architecture: Architecture) -> dict[str, float]:
         """What is known of an architecture before it is trained."""
         return self._exact(architecture) | {"latency_ms": self.latency.predict(architecture).value}
@@ -288,7 +294,8 @@ class Search:
         """The trials so far."""
         search = self.config.search
         url = storage_url(self.study)
-        sampler = make_sampler(search.sampler, search.population, self._seed)
+        source = Within(self.space, self.region, self.metrics, self._known)
+        sampler = make_sampler(search.sampler, search.population, self._seed, source)
         return TrialLog(url, self.study.path.name, search.objectives, sampler)
 
     @property

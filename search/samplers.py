@@ -1,4 +1,4 @@
-"""Optuna's samplers by name."""
+"""Samplers by name: Optuna's, and our own."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ from archfront.space.errors import ArchfrontError, nearest
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-SAMPLERS = ("nsga2", "nsga3", "tpe", "gp", "qmc", "random")
+    from .surrogate.candidates import Source
+
+SAMPLERS = ("surrogate", "nsga2", "nsga3", "tpe", "gp", "qmc", "random")
 
 
-def make_sampler(name: str, population: int, seed: int) -> BaseSampler:
+def make_sampler(name: str, population: int, seed: int, source: Source | None = None) -> BaseSampler:
     """The sampler called `name`.
 
     Args:
-        population: size of a generation (NSGA-II, NSGA-III) or number of random candidates to start with (TPE, GP).
+        population: size of a generation (NSGA-II, NSGA-III) or number of random candidates to start with (the others).
+        source: gives the candidates that the surrogate compares, so that all of them keep the budget.
     """
     import optuna
     from optuna import samplers
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "surrogate":
+            from .surrogate.sampler import SurrogateSampler
+
+            return SurrogateSampler(startup=population, seed=seed, source=source)
         if name == "nsga2":
             return samplers.NSGAIISampler(population_size=population, seed=seed)
         if name == "nsga3":

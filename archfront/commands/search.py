@@ -45,7 +45,7 @@ def search(
     budget: Annotated[Text, typer.Option(help='Such as "latency<=5ms, params<=2M".')] = None,
     objectives: Annotated[Text, typer.Option(help="Such as accuracy,latency,params; accuracy comes first.")] = None,
     trials: Annotated[Count, typer.Option(help="Candidates to evaluate.")] = None,
-    sampler: Annotated[Text, typer.Option(help="nsga2, nsga3, tpe, gp, qmc or random.")] = None,
+    sampler: Annotated[Text, typer.Option(help="surrogate, nsga2, nsga3, tpe, gp, qmc or random.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop evaluating candidates after this long.")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many without gain in hypervolume.")] = None,
     epochs: Annotated[Count, typer.Option(help="Training of the shared weights.")] = None,

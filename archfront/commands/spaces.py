@@ -91,7 +91,10 @@ def reach(
         for done, part in enumerate(parts := list(space.parts())):
             _costs(part.spec, part.input)
             advance(done + 1, "", len(parts))
-    shown = lambda of, value: metric(of).format(value)  # noqa: E731
+
+    def shown(of: str, value: float) -> str:
+        return metric(of).format(value)
+
     region = Region(space, Budget.parse(budget), ("params", "macs"), _costs, {}, _counts, shown)
     found = region.reach()
     region.check()

@@ -1,0 +1,212 @@
+"""The sampler: optimistic models of the objectives, candidates around the front, and the hypervolume they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.samplers import BaseSampler, RandomSampler
+
+from archfront.search.pareto import non_dominated
+from archfront.space.errors import ArchfrontError
+
+from .candidates import ORIGIN, Candidate, Observed, Pool, Source, gathered
+from .gp import Kernel
+from .history import History
+from .improvement import Improvement
+from .model import TRAINED, Objectives, chance, chosen, fit_kernels, milestone
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+Values = NDArray[np.float64]
+
+NEAR = 400
+"""Variations of front members that are compared for a proposal."""
+
+FAR = 100
+"""Random candidates that are compared for a proposal."""
+
+PARENTS = 40
+"""Most members of the front that are varied for a proposal."""
+
+WIDE = 8
+"""Every so many proposals, hypervolume is counted up to the worst values on the front."""
+
+PLAIN = 5
+"""Every so many proposals, a random neighbour of the front is taken whatever the models say: they may be wrong."""
+
+OPTIMISM = 0.3
+"""Mean of the number of standard deviations by which a candidate may be better than expected."""
+
+
+TIE = 1e-3
+"""Weight of being good by itself, beside a share of the largest gain."""
+
+
+class SurrogateSampler(BaseSampler):
+    """Proposes what may add most hypervolume to the front, as Gaussian processes over the sites see it.
+
+    Works in any study of Optuna: one objective or more, categorical, integer and float parameters, parameters that
+    are suggested only under some choices, constraints (`trial.set_constraint`), parallel workers. The same trials and
+    the same seed give the same proposal, also after a restart. It never proposes what was evaluated before while
+    anything else is found. `docs/sampler.md` tells how it was chosen.
+
+    Args:
+        startup: random trials before the models take over.
+        seed: of everything random.
+        reference: the corner from which hypervolume is counted, one value an objective, in the study's own units. By
+            default what the models expect of a typical random candidate, and for every eighth proposal the worst
+            values on the front, so that its ends are explored too.
+        noise: the standard error of a measurement, one an objective; smaller differences count as ties.
+        source: gives the candidates where the space is known (see `Source`); otherwise it is learned from the trials.
+    """
+
+    def __init__(
+        self,
+        startup: int = 12,
+        seed: int = 0,
+        reference: Sequence[float] | None = None,
+        noise: Sequence[float] | None = None,
+        source: Source | None = None,
+    ) -> None:
+        if startup < 2:
+            raise ArchfrontError(f"a surrogate needs at least 2 random trials to start with, got startup={startup}")
+        self.startup = startup
+        self.seed = seed
+        self.reference = reference
+        self.noise = noise
+        self.source = source
+        self._random = RandomSampler(seed=seed)
+        self._history: tuple[str, History] | None = None
+        self._kernels: tuple[object, list[Kernel]] = ((), [])
+
+    # ------------------------------------------------------------------ Optuna's interface
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Every parameter that was seen, once the random trials are over."""
+        history = self._read(study)
+        return dict(history.distributions) if len(history.params) >= self.startup else {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters of the candidate that promises most; none while starting up."""
+        if not search_space:
+            return {}
+        candidate = self.propose(study, trial.number)
+        study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, candidate.origin)
+        return candidate.params
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A random value: while starting up, and for a parameter that was never seen before."""
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Proposals differ by the number of their trial already; only the random start is seeded anew."""
+        self._random.reseed_rng()
+
+    # ------------------------------------------------------------------ proposing
+
+    def propose(self, study: Study, number: int) -> Candidate:
+        """The candidate for the trial of this number."""
+        history = self._read(study)
+        rng = np.random.default_rng((self.seed, number))
+        values, constraints = history.values, history.constraints
+        usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
+        good: NDArray[np.bool_] = usable & ~np.logical_or.reduce(constraints > 0, axis=1)
+        pool = self._pool(history, np.flatnonzero(good if good.any() else usable), rng)
+        if number % PLAIN == PLAIN - 1 and pool.moves.any():
+            return pool.candidate(int(rng.choice(np.flatnonzero(pool.moves))))
+        features = history.sites.features(pool.levels)
+        worth = np.ones(len(features))
+        if good.any():
+            worth = self._worth(history, good, usable, number, pool, features, OPTIMISM * rng.exponential())
+        worth = worth * chance(history.sites, history.levels, constraints, features)
+        return pool.candidate(int(np.argmax(worth)))
+
+    def _read(self, study: Study) -> History:
+        if self._history is None or self._history[0] != study.study_name:
+            self._history = study.study_name, History(study)
+        history = self._history[1]
+        history.read(study)
+        for name, given in (("reference", self.reference), ("noise", self.noise)):
+            if given is not None and len(given) != len(history.signs):
+                raise ArchfrontError(f"{name} needs {len(history.signs)} values, one an objective, got {list(given)}")
+        return history
+
+    def _pool(self, history: History, rows: NDArray[np.int64], rng: np.random.Generator) -> Pool:
+        """Variations of the front of some trials, and random candidates."""
+        front = rows[non_dominated(history.values[rows])]
+        parents = [history.params[i] for i in rng.permutation(front)[:PARENTS]]
+        if self.source is not None:
+            pool = gathered(self.source(parents, rng), history.sites, len(history.signs))
+        else:
+            pool = Observed(history.sites, history.levels[-2000:]).pool(parents, NEAR, FAR, len(history.signs), rng)
+        if not history.sites.exact:
+            return pool
+        taken = history.taken
+        fresh = np.flatnonzero([row.tobytes() not in taken for row in pool.levels])
+        return pool.only(fresh) if len(fresh) else pool
+
+    def _worth(
+        self,
+        history: History,
+        good: NDArray[np.bool_],
+        usable: NDArray[np.bool_],
+        number: int,
+        pool: Pool,
+        features: Values,
+        optimism: float,
+    ) -> Values:
+        """What each candidate promises (k,)."""
+        values = history.values
+        noise = np.array(self.noise if self.noise is not None else np.zeros(values.shape[1]), dtype=float)
+        rows = np.flatnonzero(usable)
+        rows = rows[chosen(values[rows], TRAINED)]
+        levels, observed = history.levels[rows], values[rows]
+        models = Objectives(self._fitted(history, usable, noise), history.sites, levels, observed, noise)
+        if history.running:
+            pending = history.sites.levels(history.running)
+            believed = models.values(models.scores(history.sites.features(pending), 0.0))
+            levels, observed = np.vstack((levels, pending)), np.vstack((observed, believed))
+            models = Objectives(self._kernels[1], history.sites, levels, observed, noise)
+        scores = models.scores(features, optimism)
+        reached = np.where(np.isnan(pool.known), models.values(scores), history.signs * pool.known)
+        front = values[good]
+        front = front[non_dominated(front)]
+        reference = self._reference(history, front, models, features[pool.random], number)
+        if history.running:
+            front = np.vstack((front, believed))
+        gain = Improvement(front - noise, reference)(reached)
+        alone = np.exp(-scores.mean(axis=1))  # what a candidate is by itself decides where nothing promises a gain
+        worth: Values = gain / max(gain.max(), 1e-300) + TIE * alone / alone.max()
+        return worth
+
+    def _fitted(self, history: History, usable: NDArray[np.bool_], noise: Values) -> list[Kernel]:
+        """Hyperparameters, fitted to the trials up to the last milestone."""
+        rows = np.flatnonzero(usable)
+        rows = rows[: milestone(len(rows))]
+        state = (id(history), len(rows), len(history.sites.by_name))
+        if self._kernels[0] != state:
+            self._kernels = state, fit_kernels(history.sites, history.levels[rows], history.values[rows], noise)
+        return self._kernels[1]
+
+    def _reference(self, history: History, front: Values, models: Objectives, typical: Values, number: int) -> Values:
+        """The corner for the proposal of this number, from the features of random candidates."""
+        if self.reference is not None:
+            given: Values = history.signs * np.array(self.reference, dtype=float)
+            return given
+        worst, best = front.max(axis=0), front.min(axis=0)
+        if number % WIDE == 0 or len(worst) == 1 or not len(typical):
+            wide: Values = worst + 0.1 * (worst - best) + (len(worst) == 1)
+            return wide
+        middle: Values = np.median(models.values(models.scores(typical, 0.0)), axis=0)
+        corner: Values = np.maximum(middle, best)
+        return corner

@@ -1,0 +1,193 @@
+"""Searching a table of finished experiments: any sampler, evaluations that cost nothing, the true front known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archfront.evaluators.table import Table, TableError
+
+from .pareto import hypervolume, hypervolume_over, non_dominated
+from .surrogate.candidates import MOVE, ORIGIN, RANDOM, Candidate
+from .trials import quiet_optuna
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+    from .surrogate.sites import Params
+
+Values = NDArray[np.float64]
+
+ASKS = 40
+"""Proposals in a row that may repeat known rows before a random unknown one is evaluated instead."""
+
+ROW = "archfront:row"
+
+
+class Replay:
+    """One search in a table, as it would have gone: a sampler proposes, the table answers.
+
+    A sampler that combines choices freely may propose what is no row: the row that differs at fewest sites answers for
+    it, as a search brings proposals into its space. So no proposal breaks a bound that the table was cut to. A row
+    that is known already answers from memory and counts as no evaluation.
+
+    Args:
+        table: rows outside the budget taken out (`Table.within`).
+        objectives: columns with "min" or "max".
+        seed: of ties and of what is evaluated when a sampler only repeats itself.
+    """
+
+    def __init__(self, table: Table, objectives: Mapping[str, str], seed: int = 0) -> None:
+        self.table = table
+        self.objectives = dict(objectives)
+        self.values = np.stack([table.column(name) for name in objectives], axis=1)
+        self.signs = np.array([-1.0 if way == "max" else 1.0 for way in objectives.values()])
+        self.levels = table.levels
+        self.labels = table.labels
+        self.usable = np.isfinite(self.values).all(axis=1)
+        self.rows: list[int] = []
+        self.origins: list[str] = []
+        self._rng = np.random.default_rng(seed)
+        if not self.usable.any():
+            raise TableError(f"no row has a value for each of {', '.join(objectives)}")
+
+    # ------------------------------------------------------------------ what is searched for
+
+    @cached_property
+    def reference(self) -> Values:
+        """The median of each objective over the table (m,), in its own unit."""
+        median: Values = np.median(self.values[self.usable], axis=0)
+        return median
+
+    @cached_property
+    def _scaled(self) -> Values:
+        """Objectives with the best value of the table at 0 and the reference at 1."""
+        signed = self.signs * self.values
+        best = signed[self.usable].min(axis=0)
+        span = self.signs * self.reference - best
+        scaled: Values = (signed - best) / np.where(span > 0, span, 1.0)
+        return scaled
+
+    @cached_property
+    def most(self) -> float:
+        """The hypervolume of the true front, from the reference, objectives scaled."""
+        return hypervolume(self._scaled[self.usable], np.ones(len(self.objectives)))
+
+    def regret(self) -> Values:
+        """After each evaluation, the share of the true front's hypervolume that is not reached yet."""
+        missing: Values = 1 - hypervolume_over(self._scaled[self.rows], np.ones(len(self.objectives))) / self.most
+        return missing
+
+    def results(self) -> pd.DataFrame:
+        """The rows that were evaluated, in order, with why, whether they are on the front, and the regret so far."""
+        frame = self.table.frame.iloc[self.rows].reset_index(drop=True)
+        frame.insert(0, "trial", range(len(frame)))
+        frame["origin"] = self.origins
+        frame["front"] = non_dominated(self._scaled[self.rows])
+        frame["regret"] = self.regret()
+        return frame
+
+    # ------------------------------------------------------------------ searching
+
+    def study(self, sampler: optuna.samplers.BaseSampler, storage: str | None = None, name: str = "replay") -> Any:
+        """An Optuna study for `run`; one that is in the storage already goes on."""
+        import optuna
+
+        ways = [optuna.study.StudyDirection[f"{way.upper()}IMIZE"] for way in self.objectives.values()]
+        with quiet_optuna():
+            study = optuna.create_study(
+                storage=storage, study_name=name, directions=ways, sampler=sampler, load_if_exists=True
+            )
+        for trial in study.get_trials(deepcopy=False):
+            if ROW in trial.user_attrs and trial.user_attrs[ROW] not in self.rows:
+                self._keep(trial.user_attrs[ROW], trial.user_attrs.get(ORIGIN, ""))
+        return study
+
+    def run(self, study: optuna.study.Study, evaluations: int) -> None:
+        """Evaluate until so many different rows are known, or all."""
+        import optuna
+
+        wanted = min(evaluations, int(self.usable.sum()))
+        repeated = 0
+        known = set(self.rows)
+        while len(self.rows) < wanted:
+            with quiet_optuna():
+                trial = study.ask()
+                row = self.row({site: trial.suggest_categorical(site, self.labels[site]) for site in self.table.sites})
+                trial.set_user_attr(ROW, row)
+                told = study.tell(trial, self.values[row].tolist())
+            repeated = repeated + 1 if row in known else 0
+            if row not in known:
+                self._keep(row, told.user_attrs.get(ORIGIN, type(study.sampler).__name__))
+            elif repeated >= ASKS:
+                repeated = 0
+                row = int(self._rng.choice(np.setdiff1d(np.flatnonzero(self.usable), self.rows)))
+                with quiet_optuna():
+                    study.add_trial(
+                        optuna.trial.create_trial(
+                            params=self.table.choices(row),
+                            distributions=self.distributions,
+                            values=self.values[row].tolist(),
+                            user_attrs={ROW: row},
+                        )
+                    )
+                self._keep(row, RANDOM)
+            known.add(row)
+
+    @cached_property
+    def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """The sites, as Optuna describes them."""
+        from optuna.distributions import CategoricalDistribution
+
+        return {site: CategoricalDistribution(labels) for site, labels in self.labels.items()}
+
+    def row(self, choices: Params) -> int:
+        """The usable row that differs from the choices at fewest sites; a random one of several."""
+        wanted = [self.labels[site].index(choices[site]) for site in self.table.sites]
+        differing = (self.levels != wanted).sum(axis=1)
+        differing[~self.usable] = len(wanted) + 1
+        nearest_rows = np.flatnonzero(differing == differing.min())
+        return int(nearest_rows[0] if len(nearest_rows) == 1 else self._rng.choice(nearest_rows))
+
+    def _keep(self, row: int, origin: str) -> None:
+        self.rows.append(row)
+        self.origins.append(origin)
+
+
+class Rows:
+    """Candidates for the surrogate sampler that are rows of a table: its source.
+
+    Args:
+        replay: the search.
+        known: objectives that are exact and cheap, so that the sampler is told them before it chooses.
+    """
+
+    NEAR, FAR, PARENTS = 400, 100, 20
+
+    def __init__(self, replay: Replay, known: Sequence[str] = ()) -> None:
+        self.replay = replay
+        unknown = [name for name in known if name not in replay.objectives]
+        if unknown:
+            raise TableError(f"{unknown[0]!r} is no objective; objectives: {', '.join(replay.objectives)}")
+        told = [name in known for name in replay.objectives]
+        self._choices = [replay.table.choices(row) for row in range(len(replay.table))]
+        self._known = np.where(told, replay.values, np.nan)
+
+    def __call__(self, parents: Sequence[Params], rng: np.random.Generator) -> list[Candidate]:
+        """Rows that differ from a parent at one site, some at two, and some at random."""
+        replay = self.replay
+        of = [[replay.labels[s].index(params[s]) for s in replay.table.sites] for params in parents[: self.PARENTS]]
+        distance = np.min([(replay.levels != levels).sum(axis=1) for levels in of], axis=0)
+        distance[~replay.usable | np.isin(np.arange(len(distance)), replay.rows)] = len(replay.table.sites) + 1
+        order = np.argsort(distance + rng.random(len(distance)), kind="stable")[: self.NEAR]
+        near = order[distance[order] <= len(replay.table.sites)]
+        far = rng.permutation(np.flatnonzero(distance <= len(replay.table.sites)))[: self.FAR]
+        return [self._candidate(int(i), MOVE) for i in near] + [self._candidate(int(i), RANDOM) for i in far]
+
+    def _candidate(self, row: int, origin: str) -> Candidate:
+        return Candidate(self._choices[row], origin, tuple(self._known[row].tolist()))
