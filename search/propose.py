@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from archfront.space.architecture import Architecture
@@ -12,6 +13,7 @@ from archfront.space.space import Space, trial_pick
 
 from .evaluation import Outcome
 from .feasible import Region
+from .surrogate.candidates import ORIGIN
 from .trials import Trial, TrialLog, quiet_optuna
 
 if TYPE_CHECKING:
@@ -137,7 +139,9 @@ class Proposer:
             choices=self.space.choices(architecture),
             seconds=outcome.seconds,
         )
-        self._learn(self.log.add(trial, self._frozen(trial, proposal)))
+        frozen = self._frozen(trial, proposal)
+        reason = frozen.user_attrs.get(ORIGIN, proposal.origin)  # a sampler that says why it proposed something
+        self._learn(self.log.add(replace(trial, origin=reason), frozen))
 
     def _learn(self, trials: Iterable[Trial]) -> None:
         self.known.update({trial.architecture: trial for trial in trials})

@@ -286,3 +286,11 @@ def test_blocks_that_the_device_cannot_run_are_in_no_candidate(config: StudyConf
     assert not any(5 in trial.choices.values() for trial in search.log.trials if trial.complete)
     assert all(trial.complete for trial in search.log.trials)
     assert any("no candidate will hold them" in note for note in recorder.notes)
+
+
+def test_every_proposal_of_the_surrogate_says_why_it_was_made(config: StudyConfig, tmp_path: Path) -> None:
+    sampled = config.search.model_copy(update={"sampler": "surrogate"})
+    search, _ = run(tmp_path / "study", config.model_copy(update={"search": sampled}))
+    origins = [trial.origin for trial in search.log.trials]
+    assert len(origins) == config.search.trials
+    assert any("gain" in origin or "move" in origin for origin in origins), origins
