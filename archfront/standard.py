@@ -42,10 +42,10 @@ def standard(cls: type[Spec]) -> Workload:
 
 
 def standard_cost(cls: type[Spec]) -> Cost | None:
-    """What a block costs at its standard input; None where it has none."""
+    """What a block costs at its standard input; None where it has none, or does not run there."""
     try:
         return part_cost(*standard(cls))
-    except (ShapeError, CostError):
+    except (ShapeError, CostError, RuntimeError):  # of torch, in a block of the user's
         return None
 
 

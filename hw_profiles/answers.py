@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from .profile import LatencyError
-from .worker import Endurance, Plan
+from .worker import COLD_RUNS, Endurance, Plan
 
 DAY = 24 * 3600 * 10**9
 """Nanoseconds; no run may claim more."""
@@ -31,10 +31,11 @@ class Answer(BaseModel):
 
 
 class Visit(Answer):
-    """One visit of a model: nanoseconds of each run, and of processor time in all."""
+    """One visit of a model: nanoseconds of each run, of processor time in all, and of runs out of an empty cache."""
 
     wall: Annotated[list[Run], Field(min_length=1)]
     cpu: Annotated[int, Field(ge=0, le=DAY)]
+    cold: Annotated[list[Run], Field(max_length=COLD_RUNS)] = []
 
 
 class Rounds(Answer):

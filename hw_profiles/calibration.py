@@ -1,20 +1,62 @@
-"""From the sum of a network's block latencies to its latency, learnt from a few networks that were measured whole."""
+"""From what the blocks of a network add up to, to its latency, learnt from a few networks that were measured whole.
+
+A block that is measured alone finds its weights in the cache. In a network that outgrows the cache they have to be
+fetched anew in every run, which on a server CPU made networks up to 1.6 times slower than their blocks. Hence two rules:
+affine in the sum, and the sum plus a growing share of what fetching everything anew would cost.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Rule = Callable[[Array, Array], Array]
-"""From sums of block latencies (ms) and numbers of parts to latencies (ms)."""
 
 RIDGE_FROM = 8
-"""Networks from which on a correction in log space is tried besides the affine rule."""
+"""Networks from which on a correction in log space is tried besides."""
+
+CLEARLY = 0.8
+"""Share of the plain rule's error that a correction may have at most."""
+
+KNOTS = tuple(float(2**20 * 2 ** (half / 2)) for half in range(-4, 11))
+"""Bytes of weights at which a network may begin to outgrow the cache: 256 KiB to 32 MiB."""
+
+STEEPNESS = 4
+"""How sharply the share of weights that is gone rises around the knot: 6 % at half of it, 94 % at twice."""
+
+LEAST_MS = 1e-6
+
+
+class Sums(NamedTuple):
+    """What the blocks of networks add up to, one row a network.
+
+    Args:
+        ms: latencies of the blocks, each measured alone, shape (networks,).
+        parts: how many blocks, shape (networks,).
+        weights: bytes of their weights, shape (networks,).
+        refill: what fetching all of it anew is expected to cost, up to a factor a column; shape (networks, columns).
+    """
+
+    ms: Array
+    parts: Array
+    weights: Array
+    refill: Array
+
+    def rows(self, which: Any) -> Sums:
+        """Those networks alone."""
+        return Sums(*(column[which] for column in self))
+
+
+Rule = Callable[[Sums], Array]
+"""From sums to latencies in milliseconds."""
+
+Fit = Callable[[Sums, Array], Rule]
+"""From the sums of measured networks and their latencies to a rule."""
 
 
 @dataclass(frozen=True)
@@ -61,48 +103,101 @@ def kendall(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
     return float(kendalltau(a, b).statistic)
 
 
-def affine(sums: Array, parts: Array, measured: Array) -> Rule:
+# --------------------------------------------------------------------------- several processes
+
+
+def agreed(process_ms: Array) -> Array:
+    """What several processes of one run agree on: the median over processes, each brought to the level of all.
+
+    A process can be a few percent slower than the next for all models alike; what is compared are models.
+
+    Args:
+        process_ms: latency of every model in every process, shape (models, processes).
+
+    Returns:
+        shape (models,).
+    """
+    logs = np.log(process_ms)
+    levels = np.zeros(logs.shape[1])
+    for _ in range(5):  # settles within two or three
+        middle = np.median(logs - levels, axis=1)
+        levels = (logs - middle[:, None]).mean(axis=0)
+        levels -= np.median(levels)
+    return np.exp(np.median(logs - levels, axis=1))
+
+
+def repeatability(process_ms: Array) -> tuple[float, float]:
+    """How well two halves of the processes agree: mean deviation as a share, Kendall's tau; NaN with one process."""
+    if process_ms.shape[1] < 2:
+        return float("nan"), float("nan")
+    halves = np.stack([agreed(process_ms[:, start::2]) for start in (0, 1)])
+    halves /= np.exp(np.log(halves).mean(axis=1, keepdims=True))
+    return float(np.abs(halves[0] / halves[1] - 1).mean()), kendall(*halves)
+
+
+# --------------------------------------------------------------------------- rules
+
+
+def affine(sums: Sums, measured: Array) -> Rule:
     """measured = a + b sum, least squares of the relative error."""
-    rows = np.column_stack((1 / measured, sums / measured))
+    rows = np.column_stack((1 / measured, sums.ms / measured))
     (a, b), *_ = np.linalg.lstsq(rows, np.ones(len(measured)), rcond=None)
-    return lambda s, n: np.maximum(a + b * s, 1e-6)
+    return lambda s: np.maximum(a + b * s.ms, LEAST_MS)
 
 
-def corrected(sums: Array, parts: Array, measured: Array) -> Rule:
-    """The affine rule, times the exponential of a ridge regression of its log residual on log sum and log parts."""
+def spilling(knot: float, sums: Sums, measured: Array) -> Rule:
+    """measured = b sum + share(weights) (c · refill), least squares of the relative error, no coefficient negative.
+
+    The share of what the cache no longer holds when it is needed again rises from 0 to 1 around `knot` bytes.
+    """
+    from scipy.optimize import nnls  # type: ignore[import-untyped]
+
+    def columns(s: Sums) -> Array:
+        share = 1 / (1 + (knot / np.maximum(s.weights, 1.0)) ** STEEPNESS)
+        return np.column_stack((s.ms, share[:, None] * s.refill))
+
+    factors, _ = nnls(columns(sums) / measured[:, None], np.ones(len(measured)))
+    return lambda s: np.maximum(np.asarray(columns(s) @ factors), LEAST_MS)
+
+
+def corrected(base: Fit, sums: Sums, measured: Array) -> Rule:
+    """A rule, times the exponential of a ridge regression of its log residual on log sum and log parts."""
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    base = affine(sums, parts, measured)
+    def logs(s: Sums) -> Array:
+        return np.log(np.column_stack((s.ms, s.parts)))
+
+    plain = base(sums, measured)
     ridge = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
-    ridge.fit(np.log(np.column_stack((sums, parts))), np.log(measured / base(sums, parts)))
-
-    def rule(s: Array, n: Array) -> Array:
-        latency: Array = base(s, n) * np.exp(ridge.predict(np.log(np.column_stack((s, n)))))
-        return latency
-
-    return rule
+    ridge.fit(logs(sums), np.log(measured / plain(sums)))
+    return lambda s: np.asarray(plain(s) * np.exp(ridge.predict(logs(s))))
 
 
-Fit = Callable[[Array, Array, Array], Rule]
+def best_rule(sums: Sums, measured: Array) -> Rule:
+    """The rule that leaves one out best: affine, spilling at some knot, or the better of them corrected.
+
+    The correction is tried where there are enough networks for it, and has to be clearly better: among a dozen
+    networks something always explains a little.
+    """
+    fits: list[Fit] = [affine, *(partial(spilling, knot) for knot in KNOTS)]
+    errors = [_left_out_rms(fit, sums, measured) for fit in fits]
+    best, least = fits[int(np.argmin(errors))], min(errors)
+    if len(measured) >= RIDGE_FROM:
+        ridge = partial(corrected, best)
+        best = ridge if _left_out_rms(ridge, sums, measured) < CLEARLY * least else best
+    return best(sums, measured)
 
 
-def best_rule(sums: Array, parts: Array, measured: Array) -> Rule:
-    """The affine rule, or the corrected one where there are enough networks and it leaves one out better."""
-    fits: list[Fit] = [affine, corrected] if len(sums) >= RIDGE_FROM else [affine]
-    errors = [
-        np.abs(leave_one_out(fit, sums, parts, measured) / measured - 1).mean() if len(fits) > 1 else 0.0
-        for fit in fits
-    ]
-    return fits[int(np.argmin(errors))](sums, parts, measured)
+def _left_out_rms(fit: Fit, sums: Sums, measured: Array) -> float:
+    return float(np.sqrt(((leave_one_out(fit, sums, measured) / measured - 1) ** 2).mean()))
 
 
-def leave_one_out(fit: Fit, sums: Array, parts: Array, measured: Array) -> Array:
+def leave_one_out(fit: Fit, sums: Sums, measured: Array) -> Array:
     """Every network predicted by a rule fitted, choice of the rule included, to the others; shape (networks,)."""
-    predicted = np.empty(len(sums))
-    for left_out in range(len(sums)):
-        keep = np.arange(len(sums)) != left_out
-        rule = fit(sums[keep], parts[keep], measured[keep])
-        predicted[left_out] = rule(sums[[left_out]], parts[[left_out]])[0]
+    predicted = np.empty(len(measured))
+    for left_out in range(len(measured)):
+        keep = np.arange(len(measured)) != left_out
+        predicted[left_out] = fit(sums.rows(keep), measured[keep])(sums.rows([left_out]))[0]
     return predicted

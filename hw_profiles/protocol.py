@@ -60,6 +60,7 @@ class Schedule:
         visit_ms: least duration of the timed runs of a visit.
         warm_ms: least warm-up of a model in a process.
         seed: of the random orders.
+        evict: bytes copied before each of a few further runs, so that these find the cache empty; 0 for none.
     """
 
     target: float = 0.02
@@ -69,6 +70,7 @@ class Schedule:
     visit_ms: float = 2.0
     warm_ms: float = 50.0
     seed: int = 0
+    evict: int = 0
 
     def __post_init__(self) -> None:
         for name in ("target", "max_seconds", "visit_ms"):
@@ -116,6 +118,7 @@ class LatencyResult:
         target: the width that was asked for.
         health: of the run.
         converter: what wrote the model for the runtime.
+        cold: nanoseconds of the runs out of an empty cache, by process; empty where the schedule asked for none.
     """
 
     name: str
@@ -127,6 +130,7 @@ class LatencyResult:
     target: float
     health: Health
     converter: str
+    cold: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
 
     @cached_property
     def minima(self) -> list[intervals.Array]:
@@ -137,6 +141,11 @@ class LatencyResult:
     def process_ms(self) -> tuple[float, ...]:
         """The fastest run of every process."""
         return tuple(float(visits.min()) for visits in self.minima)
+
+    @cached_property
+    def cold_process_ms(self) -> tuple[float, ...]:
+        """The fastest run out of an empty cache of every process."""
+        return tuple(min(runs) / 1e6 for runs in self.cold)
 
     @property
     def value_ms(self) -> float:
@@ -323,7 +332,9 @@ def collect(
         left = schedule.max_seconds - (begin - start)
         seconds = max(left / max(1, schedule.processes - len(processes)), 0.0)
         seed = schedule.seed + 1000 * len(processes)
-        plan = worker.Plan(schedule.rounds, schedule.visit_ms, schedule.warm_ms, seconds, seed, MINIMUM_ROUNDS)
+        plan = worker.Plan(
+            schedule.rounds, schedule.visit_ms, schedule.warm_ms, seconds, seed, MINIMUM_ROUNDS, evict=schedule.evict
+        )
         processes.append(launch(plan))
         if len(processes) < schedule.processes:
             continue
@@ -385,6 +396,9 @@ def summarise(
             target=schedule.target,
             health=health,
             converter=converter,
+            cold=tuple(tuple(ns for visit in process for ns in visit["cold"]) for process in visits)
+            if schedule.evict
+            else (),
         )
     results.pop(REFERENCE, None)
     return results

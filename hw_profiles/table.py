@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,40 +26,48 @@ from archfront.space.serial import decode, encode
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType
 
-from .calibration import Accuracy, Array, Rule, accuracy, best_rule, kendall, leave_one_out
+from .calibration import Accuracy, Array, Rule, Sums, accuracy, agreed, best_rule, leave_one_out, repeatability
+from .cost import part_cost
 from .interpolate import Interpolator, matrix, spread_order
-from .profile import LatencyError, Profile
+from .profile import LatencyError, Precision, Profile
 from .protocol import LatencyResult, Progress, Schedule, measure
 from .runtimes import Overhead, Probe, Workload
 
-SCHEMA = 2
+SCHEMA = 3
+EVICT = 1 << 22
+"""Bytes that are copied to empty the cache: twice the private cache of today's largest cores."""
+
 FLOOR_MS = 1e-4
 """Least latency of a block: one that costs no more than calling the runtime."""
 
 INTERPOLATE_FROM = 20
 """Blocks that must have been measured before others are interpolated."""
 
+WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+
 CALIBRATE_FROM = 4
 """Networks that must be measured whole for a calibration: the affine rule has two unknowns, and one is left out."""
 
 
 class Block(NamedTuple):
-    """A measured block: milliseconds without the price of calling the runtime, its interval's half-width (a share)."""
+    """A measured block.
+
+    Args:
+        ms: milliseconds without the price of calling the runtime.
+        width: half-width of its interval, as a share.
+        refill_ms: what it takes more with an empty cache, less what an empty graph takes more.
+    """
 
     ms: float
     width: float
+    refill_ms: float
 
 
 class Net(NamedTuple):
-    """A network measured whole: its latency in every process."""
+    """A network measured whole: its latency in every process of the run."""
 
     architecture: Architecture
     process_ms: tuple[float, ...]
-
-    @property
-    def ms(self) -> float:
-        """Median over processes."""
-        return float(np.median(self.process_ms))
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,8 @@ class Report:
 
     Args:
         left_out: every calibration network predicted from the others.
-        repeatability: mean deviation of a process from the median of all, as a share; the floor of any prediction.
-        repeatability_tau: mean Kendall tau between two processes; NaN with one process.
+        repeatability: mean deviation between two halves of the processes, as a share; no prediction can be better.
+        repeatability_tau: Kendall's tau between them; both are NaN with one process.
         interpolation: root mean square leave-one-out error of interpolated blocks, None where too few are measured.
     """
 
@@ -118,6 +127,7 @@ class LatencyTable:
         self.nets: list[Net] = []
         self.reference_ms: float | None = None
         self._guesses: dict[Workload, float] = {}
+        self._refills: dict[Workload, float] = {}
         self._interpolator: Interpolator | None = None
         self._rule: Rule | None = None
         self._report: Report | None = None
@@ -170,16 +180,31 @@ class LatencyTable:
             self.failures[named[name]] = str(error).removeprefix(f"{name}: ")
 
         schedule = Schedule(
-            target=0.5, max_seconds=max_seconds / 2, processes=1, rounds=12, visit_ms=1.0, warm_ms=5.0, seed=seed
+            target=0.5,
+            max_seconds=max_seconds / 2,
+            processes=4,
+            rounds=5,
+            visit_ms=1.0,
+            warm_ms=5.0,
+            seed=seed,
+            evict=EVICT,
         )
         probed = {overhead: (Overhead(), Probe.INPUT), **named}
         results = measure(probed, self.profile, schedule, progress, max_seconds / 2, failed=failed)
-        calling = results.pop(overhead).value_ms
+        warm = agreed(np.array([result.process_ms for result in results.values()]))
+        cold = agreed(np.array([result.cold_process_ms for result in results.values()]))
+        rows = dict(zip(results, zip(warm, cold - warm, strict=True), strict=True))
+        level = results.pop(overhead).health.reference_ms
+        calling, entering = rows[overhead]
+        self.reference_ms = self.reference_ms or level
+        scale = self.reference_ms / level
         for name, result in results.items():
-            level = result.health.reference_ms
-            self.reference_ms = self.reference_ms or level
-            ms = max(result.value_ms - calling, FLOOR_MS) * self.reference_ms / level
-            self.blocks[named[name]] = Block(ms, result.width)
+            ms, refill = rows[name]
+            self.blocks[named[name]] = Block(
+                scale * max(float(ms - calling), FLOOR_MS),
+                result.width,
+                scale * max(float(refill - entering), FLOOR_MS),
+            )
         self._forget()
 
     # ----------------------------------------------------------------- whole networks
@@ -191,13 +216,23 @@ class LatencyTable:
         schedule: Schedule | None = None,
         progress: Progress | None = None,
     ) -> Report:
-        """Measure `count` of the architectures whole, chosen to spread table sum and depth, and fit the rule.
+        """Measure `count` of the architectures whole, as `choose` names them, and fit the rule.
 
-        Replaces the calibration before. Give a few hundred samples of the space to choose from; those that hold parts
-        which the runtime cannot run are passed over.
+        Replaces the calibration before. Give a few hundred samples of the space to choose from.
 
         Raises:
-            LatencyError: fewer than four different architectures, parts that the table cannot give, or as `measure`.
+            LatencyError: as `choose` and `measure`.
+        """
+        chosen = {architecture.digest: architecture for architecture in self.choose(architectures, count)}
+        return self.learn(measure(chosen, self.profile, schedule or Schedule(max_seconds=20.0), progress), chosen)
+
+    def choose(self, architectures: Iterable[Architecture], count: int) -> list[Architecture]:
+        """`count` different architectures that spread table sum, depth and bytes of weights.
+
+        Those that hold parts which the runtime cannot run are passed over.
+
+        Raises:
+            LatencyError: fewer than four different architectures, or parts that the table cannot give.
         """
         different = {architecture.digest: architecture for architecture in architectures}
         pool = [architecture for architecture in different.values() if not self._failing(architecture)]
@@ -206,19 +241,21 @@ class LatencyTable:
                 f"calibration needs at least {CALIBRATE_FROM} different architectures, got {min(count, len(pool))}"
             )
         self.expect(part for architecture in pool for part in architecture.parts)
-        points = np.log([(self._sum(a), len(a.parts)) for a in pool])
+        sums = self.sums(pool)
+        points = np.log(np.column_stack((sums.ms, sums.parts, np.maximum(sums.weights, 1.0))))
         points = (points - points.mean(axis=0)) / np.maximum(points.std(axis=0), 1e-9)
-        chosen = {f"{pool[i].digest}": pool[i] for i in spread_order(points, count)}
-        return self.learn(measure(chosen, self.profile, schedule or Schedule(max_seconds=20.0), progress), chosen)
+        return [pool[row] for row in spread_order(points, count)]
 
     def learn(self, results: dict[str, LatencyResult], architectures: dict[str, Architecture]) -> Report:
         """Take measurements of whole networks, by the same names, as the calibration.
 
         Raises:
-            LatencyError: a result of another profile, or fewer than four.
+            LatencyError: a result of another profile, results of several runs, or fewer than four.
         """
         if len(results) < CALIBRATE_FROM:
             raise LatencyError(f"calibration needs at least {CALIBRATE_FROM} measured networks, got {len(results)}")
+        if len({result.run for result in results.values()}) > 1:
+            raise LatencyError("networks to calibrate on must be measured in one run: the level of a machine drifts")
         for name, result in results.items():
             if result.profile != self.profile.digest:
                 raise LatencyError(f"{name} was measured on profile {result.profile}, not on {self.profile.digest}")
@@ -234,20 +271,24 @@ class LatencyTable:
             LatencyError: not calibrated.
         """
         if self._report is None:
-            sums, parts, measured = self._training()
-            loo = accuracy(leave_one_out(best_rule, sums, parts, measured), measured)
+            sums, measured = self.taught
+            loo = accuracy(leave_one_out(best_rule, sums, measured), measured)
             interpolator = self.interpolator
-            repeats = _repeatability([net.process_ms for net in self.nets])
+            repeats = repeatability(np.array([net.process_ms for net in self.nets]))
             self._report = Report(loo, *repeats, interpolator.error if interpolator else None)
         return self._report
 
-    def _training(self) -> tuple[Array, Array, Array]:
+    @property
+    def taught(self) -> tuple[Sums, Array]:
+        """What the parts of the calibration networks add up to, and the latencies of these networks in milliseconds.
+
+        Raises:
+            LatencyError: not calibrated.
+        """
         if not self.nets:
             raise LatencyError("the latency table is not calibrated: calibrate(architectures) measures some whole")
-        self.expect(part for net in self.nets for part in net.architecture.parts)
-        sums = np.array([self._sum(net.architecture) for net in self.nets])
-        parts = np.array([float(len(net.architecture.parts)) for net in self.nets])
-        return sums, parts, np.array([net.ms for net in self.nets])
+        measured = agreed(np.array([net.process_ms for net in self.nets]))
+        return self.sums([net.architecture for net in self.nets]), measured
 
     # ----------------------------------------------------------------- predicting
 
@@ -266,10 +307,11 @@ class LatencyTable:
             raise LatencyError(
                 f"{self.profile.runtime} cannot run {'; '.join(f'{_shown(w)} ({self.failures[w]})' for w in failing)}"
             )
-        total = self._sum(architecture)
+        sums = self.sums([architecture])
+        total = float(sums.ms[0])
         if not self.nets:
             return Measurement(total, "predicted", None, len(architecture.parts))
-        value = float(self.rule(np.array([total]), np.array([float(len(architecture.parts))]))[0])
+        value = float(self.rule(sums)[0])
         guesses = [self._guesses[w] for w in map(_workload, architecture.parts) if w not in self.blocks]
         interpolated = math.hypot(*guesses) * self.interpolator.error if guesses and self.interpolator else 0.0
         error = math.hypot(value * self.report.left_out.rms, interpolated * value / total)
@@ -277,13 +319,13 @@ class LatencyTable:
 
     @property
     def rule(self) -> Rule:
-        """From sums of part latencies and numbers of parts to latencies of whole networks; increasing in the sum.
+        """From what parts add up to, to latencies of whole networks; increasing in the sum of latencies.
 
         Raises:
             LatencyError: not calibrated.
         """
         if self._rule is None:
-            self._rule = best_rule(*self._training())
+            self._rule = best_rule(*self.taught)
         return self._rule
 
     def part_ms(self, spec: Spec, x: FeatureType) -> float:
@@ -311,9 +353,35 @@ class LatencyTable:
         if missing:
             self._guess(missing)
 
-    def _sum(self, architecture: Architecture) -> float:
-        self.expect(architecture.parts)
-        return sum(self.part_ms(part.spec, part.input) for part in architecture.parts)
+    def part_sums(self, spec: Spec, x: FeatureType) -> tuple[float, ...]:
+        """What one part contributes to `Sums`: its latency, 1, its bytes of weights, and the cost of an empty cache."""
+        weights = WEIGHT_BYTES[self.profile.precision] * part_cost(spec, x).params
+        return self.part_ms(spec, x), 1.0, float(weights), self.refill_ms(spec, x)
+
+    def refill_ms(self, spec: Spec, x: FeatureType) -> float:
+        """What one part takes more in milliseconds with an empty cache, measured or interpolated.
+
+        Raises:
+            LatencyError: as `part_ms`.
+        """
+        block = self.blocks.get((spec, x))
+        if block is not None:
+            return block.refill_ms
+        if math.isinf(self.part_ms(spec, x)):
+            return math.inf
+        if (spec, x) not in self._refills:
+            self._refills[spec, x] = self._refill_interpolator.predict([(spec, x)])[0]
+        return self._refills[spec, x]
+
+    def sums(self, architectures: Sequence[Architecture]) -> Sums:
+        """What the parts of the architectures add up to.
+
+        Raises:
+            LatencyError: parts that were neither measured nor can be interpolated.
+        """
+        self.expect(part for architecture in architectures for part in architecture.parts)
+        rows = [np.sum([self.part_sums(p.spec, p.input) for p in a.parts], axis=0) for a in architectures]
+        return sums_of(np.array(rows))
 
     def _failing(self, architecture: Architecture) -> list[Workload]:
         return [workload for workload in map(_workload, architecture.parts) if workload in self.failures]
@@ -338,9 +406,14 @@ class LatencyTable:
             self._interpolator = Interpolator(list(self.blocks), [block.ms for block in self.blocks.values()])
         return self._interpolator
 
+    @cached_property
+    def _refill_interpolator(self) -> Interpolator:
+        return Interpolator(list(self.blocks), [block.refill_ms for block in self.blocks.values()])
+
     def _forget(self) -> None:
         """Drop what was derived from blocks and networks."""
-        self._guesses, self._interpolator, self._rule, self._report = {}, None, None, None
+        self._guesses, self._refills, self._interpolator, self._rule, self._report = {}, {}, None, None, None
+        vars(self).pop("_refill_interpolator", None)
 
     # ----------------------------------------------------------------- files
 
@@ -400,13 +473,22 @@ def _from_dict(data: dict[str, Any], profile: Profile) -> LatencyTable:
     table.reference_ms = data["reference_ms"]
     for entry in data["blocks"]:
         spec: Spec = decode(entry["spec"], "spec")
-        table.blocks[spec, FeatureType.from_dict(entry["input"])] = Block(float(entry["ms"]), float(entry["width"]))
+        table.blocks[spec, FeatureType.from_dict(entry["input"])] = Block(
+            float(entry["ms"]), float(entry["width"]), float(entry["refill_ms"])
+        )
     for entry in data["failures"]:
         spec = decode(entry["spec"], "spec")
         table.failures[spec, FeatureType.from_dict(entry["input"])] = str(entry["reason"])
     for entry in data["nets"]:
         table.nets.append(Net(Architecture.from_dict(entry["architecture"]), tuple(map(float, entry["process_ms"]))))
+    if len({len(net.process_ms) for net in table.nets}) > 1:
+        raise TypeError("process_ms of different lengths")
     return table
+
+
+def sums_of(rows: Array) -> Sums:
+    """`Sums` from rows as `LatencyTable.part_sums` gives them, one a network."""
+    return Sums(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3:])
 
 
 def _workload(part: Part | Workload) -> Workload:
@@ -416,11 +498,3 @@ def _workload(part: Part | Workload) -> Workload:
 def _shown(workload: Workload) -> str:
     spec, x = workload
     return f"{spec!r} on {x}"
-
-
-def _repeatability(process_ms: Sequence[tuple[float, ...]]) -> tuple[float, float]:
-    times = np.array(process_ms)  # (networks, processes)
-    deviation = np.abs(times / np.median(times, axis=1, keepdims=True) - 1).mean()
-    pairs = [(i, j) for i in range(times.shape[1]) for j in range(i)]
-    taus = [kendall(times[:, i], times[:, j]) for i, j in pairs]
-    return float(deviation), float(np.mean(taus)) if taus else math.nan

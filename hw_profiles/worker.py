@@ -75,6 +75,10 @@ class SystemClock:
         return max((t for t in found if 0 < t < 150), default=None)
 
 
+COLD_RUNS = 2
+"""Runs out of an empty cache a visit, where the plan asks for them."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How one process measures.
@@ -86,6 +90,8 @@ class Plan:
         seconds: no round begins after this long, warm-up included, once there are `minimum` rounds.
         seed: of the orders.
         max_runs: most timed runs a visit, so that tiny graphs do not flood the samples.
+        evict: bytes that are copied before each of a few further runs, so that a cache of that size is empty; 0 for
+            no such runs.
     """
 
     rounds: int
@@ -95,6 +101,7 @@ class Plan:
     seed: int
     minimum: int = 3
     max_runs: int = 128
+    evict: int = 0
 
 
 def interleave(sessions: Mapping[str, Session], plan: Plan, clock: Clock) -> dict[str, Any]:
@@ -104,7 +111,8 @@ def interleave(sessions: Mapping[str, Session], plan: Plan, clock: Clock) -> dic
     of many short visits finds the quiet moments.
 
     Returns:
-        `rounds`: for every completed round `{name: {"wall": [ns of each run], "cpu": ns of the whole visit}}`;
+        `rounds`: for every completed round `{name: {"wall": [ns of each run], "cpu": ns of the whole visit,
+        "cold": [ns of each run out of an empty cache]}}`;
         `warm_up_ms`: time spent before the first round.
     """
     order = random.Random(plan.seed)
@@ -113,11 +121,16 @@ def interleave(sessions: Mapping[str, Session], plan: Plan, clock: Clock) -> dic
     warm = clock.wall() - start
     names = list(sessions)
     rounds: list[dict[str, Any]] = []
+    other = bytearray(plan.evict), bytearray(plan.evict)
     for _ in range(plan.rounds):
         if len(rounds) >= plan.minimum and clock.wall() - start > plan.seconds * 1e9:
             break
         order.shuffle(names)
-        rounds.append({name: visit(sessions[name], runs[name], clock) for name in names})
+        visits = {}
+        for name in names:
+            visits[name] = visit(sessions[name], runs[name], clock)
+            visits[name]["cold"] = cold(sessions[name], other, clock)
+        rounds.append(visits)
     return {"rounds": rounds, "warm_up_ms": warm / 1e6}
 
 
@@ -156,6 +169,17 @@ def visit(session: Session, runs: int, clock: Clock) -> dict[str, Any]:
         session()
         wall.append(clock.wall() - begin)
     return {"wall": wall, "cpu": clock.cpu() - cpu}
+
+
+def cold(session: Session, other: tuple[bytearray, bytearray], clock: Clock) -> list[int]:
+    """Nanoseconds of a few runs, each after `other` data took the cache; none where there are no such data."""
+    wall: list[int] = []
+    for _ in range(COLD_RUNS if other[0] else 0):
+        other[0][:] = other[1]
+        begin = clock.wall()
+        session()
+        wall.append(clock.wall() - begin)
+    return wall
 
 
 # --------------------------------------------------------------------------- heat

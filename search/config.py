@@ -97,9 +97,9 @@ class SearchConfig(_Section):
 class LatencyConfig(_Section):
     """How latency is predicted while searching and measured at the end."""
 
-    blocks: int = Field(80, ge=4, description="distinct blocks measured for the table; others are interpolated")
+    blocks: int = Field(300, ge=4, description="distinct blocks measured for the table; others are interpolated")
     calibration: int = Field(12, ge=4, description="whole networks measured to calibrate predictions")
-    seconds: float = Field(40, gt=0, description="time for table and calibration")
+    seconds: float = Field(60, gt=0, description="time for table and calibration")
     processes: int = Field(3, ge=1, description="fresh processes that the front is measured in")
     final_seconds: float = Field(30, gt=0, description="time for measuring the front")
 
@@ -111,7 +111,10 @@ class FinalConfig(Recipe):
     learning_rate: float = Field(1e-3, gt=0)
     members: int = Field(6, ge=1, description="front members that are fine-tuned and measured")
     drop_path: float = Field(
-        0.0, ge=0, lt=1, description="probability of dropping a path, reached at the end (ScheduledDropPath); 0.3 for cells"
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability of dropping a path, reached at the end (ScheduledDropPath); 0.3 for cells",
     )
     references: tuple[str, ...] = Field(
         (), description='published networks whose latency is measured beside the front, such as ["resnet18"]'

@@ -6,14 +6,16 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from archfront.hw_profiles.calibration import Array
 from archfront.hw_profiles.metrics import Measurement
 from archfront.hw_profiles.profile import LatencyError, Profile
 from archfront.hw_profiles.protocol import Schedule, measure
-from archfront.hw_profiles.table import LatencyTable
+from archfront.hw_profiles.table import LatencyTable, sums_of
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpaceError
 from archfront.space.space import Space
@@ -80,7 +82,7 @@ class LatencyModel:
         self._fill(table)
         with self.reporter.track("Calibrating latency", 1) as advance:
             pool = self._pool(table)
-            schedule = Schedule(max_seconds=self.config.seconds / 2, processes=2, rounds=12, seed=self.seed)
+            schedule = Schedule(max_seconds=self.config.seconds / 2, processes=4, rounds=6, seed=self.seed)
             table.calibrate(pool, count=self.config.calibration, schedule=schedule, progress=_shown(advance))
             table.save(self.file)
         self.reporter.note(f"Latency predictions on {self.profile.name}: {table.report}")
@@ -147,43 +149,47 @@ class LatencyModel:
     # ------------------------------------------------------------------ sums and values
 
     @cached_property
-    def _lengths(self) -> tuple[float, float]:
-        """The least and the greatest number of parts of architectures in the space."""
-        low, high = self.space.graph.root.extremes(_one, 1)
-        return float(low[0]), float(high[0])
+    def _corners(self) -> Array:
+        """The rest of what parts add up to, least and greatest over the space, in all four combinations of the number
+        of parts with weights and refilling; rows as `LatencyTable.part_sums` has them, without the latency."""
+        width = len(self.table.taught[0].refill[0]) + 2
+        low, high = (np.minimum(end, NEVER) for end in self.space.graph.root.extremes(self._rest, width))
+        return np.array([[parts[0], *rest[1:]] for parts, rest in product((low, high), repeat=2)])
 
-    def value(self, total: float, parts: float) -> float:
-        """The calibrated latency of a network whose `parts` parts take `total` ms together."""
-        return float(self.table.rule(np.array([total]), np.array([parts]))[0])
+    def _rest(self, spec: Spec, x: FeatureType) -> tuple[float, ...]:
+        return self.table.part_sums(spec, x)[1:]
+
+    def value(self, total: float, rest: Array) -> float:
+        """The calibrated latency of a network whose parts take `total` ms together and add up to `rest` besides."""
+        return float(self.table.rule(sums_of(np.array([[total, *rest]])))[0])
 
     def typical(self, total: float) -> float:
-        """`value` for a network with a middling number of parts."""
-        return self.value(total, sum(self._lengths) / 2)
+        """`value` for a network that is like the measured one nearest in `total`."""
+        sums, _ = self.table.taught
+        nearest = int(np.abs(np.log(sums.ms / max(total, 1e-9))).argmin())
+        like = np.array([sums.parts[nearest], sums.weights[nearest], *sums.refill[nearest]])
+        return self.value(total, like * total / sums.ms[nearest])
 
     def sum_bound(self, bound: Bound) -> Bound:
         """The widest bound on the sum of part latencies under which `bound` on the latency can be kept.
 
-        How the sum becomes a latency depends a little on the number of parts, so what this lets through is still to be
-        judged by `predict`.
+        How the sum becomes a latency depends on the number of parts and on whether the weights outgrow the cache, so
+        what this lets through is still to be judged by `predict`.
         """
-        low = -math.inf if bound.low == -math.inf else min(self._sum_at(bound.low, n) for n in self._lengths)
+        low = -math.inf if bound.low == -math.inf else min(self._sum_at(bound.low, rest) for rest in self._corners)
         most = NEVER / 2 if self.table.failures else math.inf
-        high = most if bound.high == math.inf else max(self._sum_at(bound.high, n) for n in self._lengths)
+        high = most if bound.high == math.inf else max(self._sum_at(bound.high, rest) for rest in self._corners)
         return Bound("predicted_latency_ms", low, high)
 
-    def _sum_at(self, latency: float, parts: float) -> float:
-        """The sum at which `value` reaches `latency`, by bisection; it grows with the sum."""
+    def _sum_at(self, latency: float, rest: Array) -> float:
+        """The sum at which `value` reaches `latency`, by bisection; it grows with the sum. 0 where it begins above."""
         low, high = 0.0, max(latency, 1e-3)
-        while self.value(high, parts) < latency and high < 1e9:
+        while self.value(high, rest) < latency and high < 1e9:
             high *= 2
         for _ in range(60):
             middle = (low + high) / 2
-            low, high = (middle, high) if self.value(middle, parts) < latency else (low, middle)
+            low, high = (middle, high) if self.value(middle, rest) < latency else (low, middle)
         return (low + high) / 2
-
-
-def _one(spec: Spec, x: FeatureType) -> tuple[float]:
-    return (1.0,)
 
 
 def _shown(advance: Advance) -> Callable[[int, int, str], None]:

@@ -43,7 +43,19 @@ def plain(text: str) -> str:
 def test_help_states_the_exit_codes_and_every_command() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("search", "report", "export", "profile", "blocks", "spaces", "device", "replay", "audit", "init", "doctor"):
+    for command in (
+        "search",
+        "report",
+        "export",
+        "profile",
+        "blocks",
+        "spaces",
+        "device",
+        "replay",
+        "audit",
+        "init",
+        "doctor",
+    ):
         assert re.search(rf"\b{command}\b", result.stdout)
         assert run(command, "--help").exit_code == 0
     assert plain(EXIT_CODES) in plain(result.stdout)

@@ -325,3 +325,24 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Any, monkeypatch: pytest.MonkeyP
 
 def test_feature_inputs_keep_batch_one() -> None:
     assert [tuple(t.shape) for t in Feature(3, (8, 8)).example()] == [(PROFILE.batch, 3, 8, 8)]
+
+
+def test_runs_out_of_an_empty_cache_are_asked_for_and_kept_apart() -> None:
+    asked = Schedule(processes=2, rounds=3, target=10.0, warm_ms=1.0, evict=64)
+    for result in measured(SimulatedDevice(CLOSE, 0), asked).values():
+        assert [len(runs) for runs in result.cold] == [3 * worker.COLD_RUNS] * 2
+        assert result.cold_process_ms == tuple(min(runs) / 1e6 for runs in result.cold)
+        assert all(len(visit) <= worker.Plan.max_runs for process in result.samples for visit in process)
+    plain = measured(SimulatedDevice(CLOSE, 0), replace(asked, evict=0))
+    assert all(result.cold == () == result.cold_process_ms for result in plain.values())
+
+
+def test_other_data_are_copied_before_each_run_out_of_an_empty_cache() -> None:
+    other, seen = (bytearray(4), bytearray(b"abcd")), list[bytes]()
+
+    def session() -> None:
+        seen.append(bytes(other[0]))
+        other[0][:] = b"...."
+
+    assert len(worker.cold(session, other, SimulatedDevice(CLOSE, 0))) == worker.COLD_RUNS
+    assert seen == [b"abcd"] * worker.COLD_RUNS

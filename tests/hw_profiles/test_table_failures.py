@@ -110,7 +110,7 @@ def test_calibration_passes_over_networks_that_hold_it() -> None:
             if isinstance(part.spec, NoNumbersForTables):
                 table.failures[part.spec, part.input] = "no"
             else:
-                table.blocks[part.spec, part.input] = Measured(0.01, 0.01)
+                table.blocks[part.spec, part.input] = Measured(0.01, 0.01, 0.005)
     quick = Schedule(processes=1, rounds=3, target=10.0, warm_ms=1.0, max_seconds=10)
     assert table.calibrate(pool, count=4, schedule=quick).left_out.networks == 4
     assert not any(holds_bad(net.architecture) for net in table.nets)

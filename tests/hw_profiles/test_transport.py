@@ -23,7 +23,7 @@ from archfront.hw_profiles.ssh import Ssh
 from archfront.hw_profiles.transport import Local, transport
 
 PLAN = worker.Plan(rounds=3, visit_ms=1.0, warm_ms=1.0, seconds=5.0, seed=0)
-VISIT = {"wall": [5, 6], "cpu": 11}
+VISIT = {"wall": [5, 6], "cpu": 11, "cold": []}
 GOOD = {"rounds": [{"a": VISIT}] * 3, "warm_up_ms": 1.5}
 
 
