@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -36,7 +37,7 @@ ROWS = {
 
 COMPOSED = {
     "hls_cnn_accelerator": "Bjerge et al., 2021, A scalable and efficient convolutional neural network accelerator using HLS "
-    "for a System on Chip design | no block: a modelled device, [accelerators](efficiency.md)",
+    "for a System on Chip design | no block: `archfront.hw_profiles.accelerator` models it ([how](efficiency.md#accelerators))",
     "ascan_asymmetric_hybrid": "Kag et al., 2024, AsCAN: Asymmetric Convolution-Attention Networks for Efficient "
     "Recognition and Generation | no block of its own: `archfront.space.references.ascan` writes its networks in strings",
 }
@@ -54,6 +55,23 @@ INTRODUCTION = """\
 Which papers the library is made from. A paper has a row and a key in the catalogue of ideas from which archfront is
 built; `archfront blocks --json` gives the key of every block. Where a paper, its authors' code and the catalogue row
 disagree, [deviations](deviations.md) says what is followed. The blocks themselves are described in [blocks](blocks.md)."""
+
+TESTED = """\
+*Contract*: how many blocks of the paper [the contract test](../tests/test_contract.py) holds to types, gradients, additive
+cost, shared weights, source and ONNX: it takes all that are registered. *Tests of its own* hold them to brute force,
+identities and published figures; parameters and multiply-adds of all networks are held by
+[references](../tests/space/test_references.py)."""
+
+REFERENCES = "archfront.space.references."
+
+OWN_TESTS = (
+    "tests/space/library/test_*.py",
+    "tests/space/references/test_*.py",
+    "tests/evaluators/test_*.py",
+    "tests/hw_profiles/test_*.py",
+    "tests/space/test_hytra.py",
+)
+"""Where tests of single papers are."""
 
 FIGURES = """\
 Reference architectures by the rows of their papers; those without a row are textbook networks. *Parameters* and *GMACs*
@@ -81,7 +99,12 @@ def library_page(generated: str, counted: Mapping[str, Counted]) -> str:
         generated,
         INTRODUCTION.replace("\n", " "),
         "## Papers",
-        table("row | key | proposes | paper | blocks | networks", "--: | --- | --- | --- | --- | ---", overview),
+        TESTED.replace("\n", " "),
+        table(
+            "row | key | proposes | paper | blocks | networks | contract | tests of its own",
+            "--: | --- | --- | --- | --- | --- | --: | ---",
+            overview,
+        ),
         "## Networks",
         FIGURES.replace("\n", " "),
         table(
@@ -105,7 +128,26 @@ def paper_row(kind: str, number: int, key: str) -> str:
     networks = [each for each in references.values() if each.paper.key == key]
     papers = [spec.paper for spec in blocks if spec.paper] + [each.paper for each in networks]
     about = f"{short(papers[0])} | {by_kind(blocks)}" if papers else COMPOSED[key]
-    return f"{number} | `{key}` | {kind} | {about} | {escaped(', '.join(sorted(each.name for each in networks)))}"
+    names = escaped(", ".join(sorted(each.name for each in networks)))
+    modules = {each.network.__module__ for each in networks if each.network.__module__.startswith(REFERENCES)}
+    words = [*(spec.__name__ for spec in blocks), *sorted(modules), *re.findall(r"`(archfront[\w.]+)`", about), key]
+    tests = own_tests(words)
+    return f"{number} | `{key}` | {kind} | {about} | {names} | {len(blocks) or ''} | {tests}"
+
+
+def own_tests(words: Iterable[str]) -> str:
+    """Links to the files of tests that name one of these: blocks, modules of networks, the key of the paper."""
+    wanted = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words))
+    found = [file for file, text in tests().items() if wanted.search(text)]
+    return ", ".join(f"[{Path(file).stem.removeprefix('test_')}](../{file})" for file in found)
+
+
+@cache
+def tests() -> dict[str, str]:
+    """The text of every file of tests that is about a few blocks, by its path."""
+    root = Path(__file__).parents[1]
+    files = sorted(file for place in OWN_TESTS for file in root.glob(place))
+    return {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8") for file in files}
 
 
 def is_own(spec: type[Spec]) -> bool:

@@ -51,7 +51,8 @@ def ended(child: int, seconds: float) -> int | None:
     return None
 
 
-def test_twenty_kills_at_random_moments_lose_and_double_nothing(config: StudyConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [5, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_lose_and_double_nothing(wanted: int, config: StudyConfig, tmp_path: Path) -> None:
     torch.set_num_threads(1)  # a forked child cannot use threads that the parent started
     config = config.model_copy(
         update={
@@ -69,7 +70,7 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(config: StudyCon
     shutil.copytree(tmp_path / "first", tmp_path / "again", ignore=lambda folder, names: set(names) - {"latency.json"})
     length = undisturbed(tmp_path / "again", config)
     for number in itertools.count():
-        if kills >= KILLS:
+        if kills >= wanted:
             break
         path = tmp_path / f"study{number}"
         path.mkdir()
