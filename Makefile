@@ -25,8 +25,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## search on handwritten digits under a latency and a parameter budget
 	$(BIN)/archfront search --name demo --data digits --space micro --device local-cpu --budget "latency<=0.1ms, params<=100k"
 
-test: lint types  ## formatting, lint, types and tests, in under ten minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+test: lint types  ## formatting, lint, types and tests, in about ten minutes on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: lint types  ## the same with the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
