@@ -28,8 +28,11 @@ def standard(cls: type[Spec]) -> Workload:
     """A block with its defaults, and the standard input of its kind; what resamples does so by two.
 
     Raises:
-        ShapeError: a block of this kind takes something else than one map, or has no defaults.
+        ShapeError: the block takes something else than one map, has no defaults, or does not ship with archfront: what
+            it needs is not known here.
     """
+    if not cls.__module__.startswith("archfront.space.library."):
+        raise ShapeError(f"{cls.__name__} is no block of the library")
     lacking = [f.name for f in fields(cls) if f.default is MISSING and f.name not in REQUIRED]
     if lacking:
         raise ShapeError(f"{cls.__name__} has no default for {', '.join(lacking)}")
@@ -42,10 +45,10 @@ def standard(cls: type[Spec]) -> Workload:
 
 
 def standard_cost(cls: type[Spec]) -> Cost | None:
-    """What a block costs at its standard input; None where it has none, or does not run there."""
+    """What a block costs at its standard input; None where it has none."""
     try:
         return part_cost(*standard(cls))
-    except (ShapeError, CostError, RuntimeError):  # of torch, in a block of the user's
+    except (ShapeError, CostError):
         return None
 
 
