@@ -137,6 +137,7 @@ class Region:
 
     def _relaxed(self) -> tuple[Architecture, float]:
         """An architecture near the budget, and by which share all bounds have to be loosened together to let it in."""
+        self.space.sample(0, over="sites")  # raises where predicates refuse everything: no loosening would end
         tight, loose = 0.0, 1.0
         found = None
         while found is None:

@@ -10,6 +10,7 @@ import pytest
 from archfront.search.budget import Budget, BudgetError
 from archfront.search.feasible import Region
 from archfront.space import Architecture, Image, Network, Space, Stage, int_range, one_of
+from archfront.space.errors import SpaceError
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.convolution import ConvStem
@@ -58,3 +59,11 @@ def test_bound_out_of_reach_names_the_least_that_is_reached() -> None:
     least = min(totals(architecture)["macs"] for architecture in SPACE)
     with pytest.raises(BudgetError, match=rf"the least that it reaches is {least:.0f}"):
         region(f"macs<={least - 1:.0f}").check()
+
+
+def test_predicates_that_refuse_everything_end_the_check() -> None:
+    """Loosening the budget would never let anything in."""
+    nothing = Space(SPACE.input, SPACE.network, where=lambda architecture: False)
+    wide = Region(nothing, Budget.parse("params<=1M"), ("params", "macs"), costs, {}, totals, lambda name, value: "")
+    with pytest.raises(SpaceError, match="predicates"):
+        wide.check()
