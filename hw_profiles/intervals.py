@@ -1,7 +1,13 @@
-"""Intervals of best-case latencies: bootstrap over the blocks (process, round).
+"""What interleaved visits say about latencies, and intervals by bootstrap over the blocks (process, round).
 
-Runs inside a visit are correlated, and so are visits inside a process, so processes are drawn first and rounds inside
-them. The bootstrap gives the standard error of a logarithm, Student's t the interval; its degrees of freedom follow
+Estimators work on the logarithms of the fastest run of each visit, one process at a time, and take the median over
+processes. There are two ways to bring the rounds of a process together. Where other work fills much of the time, the
+fastest visit of all finds the quiet moments. Where the clock rate moves, that is a rare event that some models see and
+others do not: on a virtual machine it varied three times as much as the midmean of what models take compared with the
+others of the same round (docs/benchmarks.md). Which of the two is steadier is seen from the visits themselves.
+
+Runs inside a visit are correlated, and so are visits inside a process, so one bootstrap draws processes and another one
+rounds inside them. They give the standard error of a logarithm, Student's t the interval; its degrees of freedom follow
 from how much of the variance lies between the few processes and how much inside them (Satterthwaite, 1946, An
 approximate distribution of estimates of variance components).
 """
@@ -10,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,63 +26,118 @@ Array = NDArray[np.float64]
 REPLICATES = 400
 
 
-def resampled_minima(blocks: Sequence[Array], seed: int, processes: bool = True) -> Array:
-    """Per-process minima of bootstrap samples.
+class Estimator(NamedTuple):
+    """A figure that processes agree on.
 
     Args:
-        blocks: for every process, the fastest run of each visit, shape (rounds, models).
-        seed: of the draws.
-        processes: draw processes too, not only the rounds inside each.
-
-    Returns:
-        shape (replicates, processes, models).
+        of_process: from logarithms of visits (..., rounds, models) to values (..., values) of a process.
+        agreed: from values (..., processes, values) to the figures (..., figures).
     """
-    draw = np.random.default_rng(seed)
-    shape = REPLICATES, len(blocks)
-    chosen = draw.integers(len(blocks), size=shape) if processes else np.tile(np.arange(len(blocks)), (REPLICATES, 1))
-    minima = np.empty((*shape, blocks[0].shape[1]))
-    for index, block in enumerate(blocks):
-        where = chosen == index
-        rounds = draw.integers(len(block), size=(int(where.sum()), len(block)))
-        minima[where] = block[rounds].min(axis=1)
-    return minima
+
+    of_process: Callable[[Array], Array]
+    agreed: Callable[[Array], Array]
+
+    def __call__(self, blocks: Sequence[Array]) -> Array:
+        """The figures from visits: for every process shape (rounds, models)."""
+        return self.agreed(np.stack([self.of_process(np.log(block)) for block in blocks]))
 
 
-def half_width(
-    statistic: Callable[[Array], Array], blocks: Sequence[Array], seed: int, confidence: float = 0.95
-) -> Array:
-    """Half-width of the interval of a logarithmic statistic.
+def midmean(values: Array) -> Array:
+    """The mean of the middle half along the last axis but one; the median of three or fewer."""
+    count = values.shape[-2]
+    cut = min(max(count // 4, 1), (count - 1) // 2)
+    middle: Array = np.sort(values, axis=-2)[..., cut : count - cut, :].mean(axis=-2)
+    return middle
 
-    With one process it only speaks of the rounds in it: differences between processes are unknown then.
+
+def steady(logs: Array) -> Array:
+    """How each model compares with the others of its rounds, and last the level at which their best cases lie.
+
+    (..., rounds, models) to (..., models + 1).
+    """
+    return _levelled(midmean(logs - np.median(logs, axis=-1, keepdims=True)), logs)
+
+
+def fastest(logs: Array) -> Array:
+    """The same from the fastest visit of every model."""
+    best = logs.min(axis=-2)
+    return _levelled(best - best.mean(axis=-1, keepdims=True), logs)
+
+
+def _levelled(shares: Array, logs: Array) -> Array:
+    level = (logs.min(axis=-2) - shares).mean(axis=-1, keepdims=True)
+    return np.concatenate((shares, level), axis=-1)
+
+
+def _sums(values: Array) -> Array:
+    middle = _median(values)
+    return middle[..., :-1] + middle[..., -1:]
+
+
+def _median(values: Array) -> Array:
+    middle: Array = np.median(values, axis=-2)
+    return middle
+
+
+def _steady_ratio(logs: Array) -> Array:
+    return midmean(logs[..., :1] - logs[..., 1:])
+
+
+def _fastest_ratio(logs: Array) -> Array:
+    best: Array = logs.min(axis=-2)
+    return best[..., :1] - best[..., 1:]
+
+
+LATENCY = Estimator(steady, _sums), Estimator(fastest, _sums)
+"""Logarithms of the latencies of models: the level of their best cases, shared out by how they compare."""
+
+RATIO = Estimator(_steady_ratio, _median), Estimator(_fastest_ratio, _median)
+"""Logarithm of the ratio of the first of two models to the second."""
+
+
+def steadiest(estimators: Sequence[Estimator], blocks: Sequence[Array], seed: int = 0) -> Estimator:
+    """The estimator whose figures vary least over the rounds that were made."""
+    return min(estimators, key=lambda each: over_rounds(each, blocks, np.random.default_rng(seed)).mean())
+
+
+def over_processes(estimator: Estimator, blocks: Sequence[Array], draw: np.random.Generator) -> Array:
+    """Variance of the figures over bootstrap samples of the processes, shape (figures,); 0 for a single process."""
+    count = len(blocks)
+    values = np.stack([estimator.of_process(np.log(block)) for block in blocks])
+    drawn = estimator.agreed(values[draw.integers(count, size=(REPLICATES, count))])
+    variance: Array = drawn.var(axis=0, ddof=1) * count / max(1, count - 1)
+    return variance
+
+
+def over_rounds(estimator: Estimator, blocks: Sequence[Array], draw: np.random.Generator) -> Array:
+    """Variance of the figures over bootstrap samples of the rounds inside every process, shape (figures,)."""
+    samples = [draw.integers(len(block), size=(REPLICATES, len(block))) for block in blocks]
+    values = [estimator.of_process(np.log(block)[rows]) for block, rows in zip(blocks, samples, strict=True)]
+    variance: Array = estimator.agreed(np.stack(values, axis=1)).var(axis=0, ddof=1)
+    return variance
+
+
+def half_width(estimator: Estimator, blocks: Sequence[Array], seed: int, confidence: float = 0.95) -> Array:
+    """Half-widths of the intervals of logarithmic figures, shape (figures,).
+
+    With one process they only speak of the rounds in it: differences between processes are unknown then.
 
     Args:
-        statistic: from minima as `resampled_minima` gives them to one row of values a replicate.
+        estimator: what is asked.
         blocks: for every process, the fastest run of each visit, shape (rounds, models).
         seed: of the bootstrap.
         confidence: how often such an interval is to hold the truth.
     """
     from scipy.stats import t  # type: ignore[import-untyped]
 
-    total = statistic(resampled_minima(blocks, seed)).var(axis=0, ddof=1)
-    inside = np.minimum(statistic(resampled_minima(blocks, seed, processes=False)).var(axis=0, ddof=1), total)
+    draw = np.random.default_rng(seed)
+    inside = over_rounds(estimator, blocks, draw)  # which is part of what makes processes differ
+    total = np.maximum(over_processes(estimator, blocks, draw), inside)
     rounds = sum(len(block) - 1 for block in blocks)
     between = (total - inside) ** 2 / max(1, len(blocks) - 1) + inside**2 / max(1, rounds)
     freedom = np.where(between > 0, total**2 / np.where(between > 0, between, 1.0), 1.0)
     width: Array = t.ppf((1 + confidence) / 2, freedom) * np.sqrt(total)
     return width
-
-
-def best_case(minima: Array) -> Array:
-    """Logarithm of the median over processes of per-process minima, (replicates, processes, models) to (.., models)."""
-    logs: Array = np.log(np.median(minima, axis=1))
-    return logs
-
-
-def log_ratio(minima: Array) -> Array:
-    """Median over processes of the log ratio of the first model to the second, shape (replicates,)."""
-    logs = np.log(minima)
-    ratio: Array = np.median(logs[:, :, 0] - logs[:, :, 1], axis=1)
-    return ratio
 
 
 def paired_ratio(
@@ -89,6 +151,7 @@ def paired_ratio(
         confidence: how often such an interval is to hold the truth.
     """
     blocks = [np.column_stack(pair) for pair in zip(a, b, strict=True)]
-    ratio = float(log_ratio(np.stack([block.min(axis=0) for block in blocks])[None])[0])
-    width = float(half_width(log_ratio, blocks, seed, confidence))
+    estimator = steadiest(RATIO, blocks, seed)
+    ratio = float(estimator(blocks)[0])
+    width = float(half_width(estimator, blocks, seed, confidence)[0])
     return math.exp(ratio), math.exp(ratio - width), math.exp(ratio + width)

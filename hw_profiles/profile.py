@@ -331,12 +331,17 @@ def device_names() -> list[str]:
     return sorted(file.stem for file in devices_folder().glob("*.toml"))
 
 
+def shipped() -> dict[str, Path]:
+    """Profiles that come with archfront, by name: machines that it was really measured on."""
+    return {file.stem: file for file in sorted((Path(__file__).parent / "measured").glob("*.toml"))}
+
+
 def profile(name: str | Path) -> Profile:
     """The profile called `name`.
 
     Args:
-        name: "local-cpu" (this machine with ONNX Runtime), "local-cpu-RUNTIME", a device that was added, or a path
-            that ends in .toml.
+        name: "local-cpu" (this machine with ONNX Runtime), "local-cpu-RUNTIME", a device that was added, one that
+            archfront brings along, or a path that ends in .toml.
 
     Raises:
         LatencyError: no such profile; lists what there is.
@@ -348,8 +353,10 @@ def profile(name: str | Path) -> Profile:
     added = device_names()
     if str(name) in added:
         return Profile.load(devices_folder() / f"{name}.toml").model_copy(update={"name": str(name)})
+    if str(name) in shipped():
+        return Profile.load(shipped()[str(name)])
     raise LatencyError(
-        f"unknown device {str(name)!r}{nearest(str(name), [*LOCAL, *added])}; "
+        f"unknown device {str(name)!r}{nearest(str(name), [*LOCAL, *added, *shipped()])}; "
         "archfront device add makes one; a path ending in .toml works too"
     )
 

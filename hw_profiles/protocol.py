@@ -1,8 +1,9 @@
 """Measuring latency: interleaved rounds in fresh processes, the best case of each, intervals, and a health gate.
 
 Why this and not the mean of a loop: other work on the machine slows spells of time, not networks. In rounds of random
-order a slow spell hits all alike, and the fastest of many short visits finds the quiet moments. A process can be slower
-than the next for its whole life (memory placement), hence several of them, and the median over them.
+order a slow spell hits all alike, so models are compared inside rounds, or by the fastest of many short visits where that
+is steadier (`intervals`). A process can be slower than the next for its whole life (memory placement), hence several of
+them, and the median over them.
 benchmarks/latency.py compares the two on the machine at hand.
 """
 
@@ -27,7 +28,7 @@ from archfront.space.architecture import Architecture
 from . import intervals, worker
 from .profile import LatencyError, Profile
 from .runtimes import RUNTIMES, Prepared, Probe, Reference, Workload
-from .transport import Launch, at
+from .transport import Launch, Transport, at
 
 REFERENCE = "(reference)"
 """Name of the reference network in a run."""
@@ -89,7 +90,7 @@ class Health:
     """How steady the machine was during a run, judged by the reference network.
 
     Args:
-        reference_ms: its best case.
+        reference_ms: its latency.
         spread: its median run over its fastest, 1 on a perfectly quiet machine.
         drift: largest change of its fastest run from the first to the last third of a process, as a share.
     """
@@ -112,6 +113,8 @@ class LatencyResult:
         name: of the workload in its run.
         profile: digest of the profile.
         run: identifies the run; only workloads of one run are compared pairwise.
+        value_ms: the latency: the best case of the models of the run, shared out by how they compare in the same rounds.
+        process_ms: the same in every process alone.
         samples: nanoseconds of each run, by process, round and run.
         contention: share of visits during which something else ran on this core (wall time above 1.05 CPU time).
         width: half-width of the 95 % interval as a share of `value_ms`.
@@ -119,11 +122,14 @@ class LatencyResult:
         health: of the run.
         converter: what wrote the model for the runtime.
         cold: nanoseconds of the runs out of an empty cache, by process; empty where the schedule asked for none.
+        cold_process_ms: as `process_ms`, of these.
     """
 
     name: str
     profile: str
     run: str
+    value_ms: float
+    process_ms: tuple[float, ...]
     samples: tuple[tuple[tuple[int, ...], ...], ...] = field(repr=False)
     contention: float
     width: float
@@ -131,26 +137,12 @@ class LatencyResult:
     health: Health
     converter: str
     cold: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+    cold_process_ms: tuple[float, ...] = ()
 
     @cached_property
     def minima(self) -> list[intervals.Array]:
         """For every process, the fastest run of each visit in milliseconds, shape (rounds,)."""
         return [np.array([min(visit) / 1e6 for visit in process]) for process in self.samples]
-
-    @cached_property
-    def process_ms(self) -> tuple[float, ...]:
-        """The fastest run of every process."""
-        return tuple(float(visits.min()) for visits in self.minima)
-
-    @cached_property
-    def cold_process_ms(self) -> tuple[float, ...]:
-        """The fastest run out of an empty cache of every process."""
-        return tuple(min(runs) / 1e6 for runs in self.cold)
-
-    @property
-    def value_ms(self) -> float:
-        """The ranking value: median over processes of the fastest run."""
-        return float(np.median(self.process_ms))
 
     @property
     def interval_ms(self) -> tuple[float, float]:
@@ -235,6 +227,7 @@ def measure(
     prepare_seconds: float = math.inf,
     relevance: Relevance | None = None,
     failed: Failed | None = None,
+    device: Transport | None = None,
 ) -> dict[str, LatencyResult]:
     """Measure all candidates against each other on the device of the profile, which may be remote.
 
@@ -250,6 +243,7 @@ def measure(
             pairs that were left undecided.
         failed: told about candidates that cannot be converted or compute something else than in torch, which are left
             out then; without it they are an error.
+        device: the way to the device, by default the one that the profile names.
 
     Returns:
         A result for every candidate that was prepared in time, in the order given.
@@ -260,7 +254,7 @@ def measure(
             printed).
     """
     schedule = schedule or Schedule()
-    device = at(profile)
+    device = at(profile, device)
     if not candidates:
         return {}
     if REFERENCE in candidates:
@@ -339,7 +333,8 @@ def collect(
         if len(processes) < schedule.processes:
             continue
         names, blocks = _visit_minima(processes)
-        narrow = intervals.half_width(intervals.best_case, blocks, schedule.seed).max() <= schedule.target
+        estimator = intervals.steadiest(intervals.LATENCY, blocks, schedule.seed)
+        narrow = intervals.half_width(estimator, blocks, schedule.seed).max() <= schedule.target
         another = now() - start + (now() - begin) <= schedule.max_seconds
         enough = narrow or (relevance is not None and decided(names, blocks, relevance, schedule.seed))
         if enough or len(processes) >= 3 * schedule.processes or not another:
@@ -359,7 +354,7 @@ def decided(names: Sequence[str], blocks: Sequence[intervals.Array], relevance: 
         seed: of the bootstrap.
     """
     column = {name: index for index, name in enumerate(names) if name != REFERENCE}
-    best = np.exp(intervals.best_case(np.stack([block.min(axis=0) for block in blocks])[None])[0])
+    best = np.exp(intervals.steadiest(intervals.LATENCY, blocks, seed)(blocks))
     for a, b in relevance({name: float(best[index]) / 1e6 for name, index in column.items()}):
         first, second = ([block[:, column[name]] for block in blocks] for name in (a, b))
         if Comparison(*intervals.paired_ratio(first, second, seed, DECIDED)).tie:
@@ -367,12 +362,24 @@ def decided(names: Sequence[str], blocks: Sequence[intervals.Array], relevance: 
     return True
 
 
-def _visit_minima(processes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[intervals.Array]]:
+def _visit_minima(
+    processes: Sequence[Mapping[str, Any]], runs: str = "wall"
+) -> tuple[list[str], list[intervals.Array]]:
+    """Names, and for every process the fastest of the runs of a kind in each visit, shape (rounds, models)."""
     names = sorted(processes[0]["rounds"][0])
     return names, [
-        np.array([[min(visits[name]["wall"]) for name in names] for visits in process["rounds"]], dtype=float)
+        np.array([[min(visits[name][runs]) for name in names] for visits in process["rounds"]], dtype=float)
         for process in processes
     ]
+
+
+def _process_ms(
+    estimator: intervals.Estimator, names: Sequence[str], blocks: Sequence[intervals.Array]
+) -> dict[str, tuple[float, ...]]:
+    """The latency of every model in every process by itself, in milliseconds."""
+    found = np.stack([estimator.of_process(np.log(block)) for block in blocks], axis=1)
+    each = np.exp(found[:-1] + found[-1]) / 1e6
+    return {name: tuple(row) for name, row in zip(names, each.tolist(), strict=True)}
 
 
 def summarise(
@@ -380,8 +387,12 @@ def summarise(
 ) -> dict[str, LatencyResult]:
     """The results of a run from what its processes returned; `converters` names the candidates, in order."""
     names, blocks = _visit_minima(processes)
-    widths = dict(zip(names, intervals.half_width(intervals.best_case, blocks, schedule.seed), strict=True))
-    health, run = _health(processes), uuid.uuid4().hex
+    estimator = intervals.steadiest(intervals.LATENCY, blocks, schedule.seed)
+    best = dict(zip(names, np.exp(estimator(blocks)) / 1e6, strict=True))
+    widths = dict(zip(names, intervals.half_width(estimator, blocks, schedule.seed), strict=True))
+    warm = _process_ms(estimator, names, blocks)
+    cold = _process_ms(estimator, *_visit_minima(processes, "cold")) if schedule.evict else {}
+    health, run = _health(processes, float(best[REFERENCE])), uuid.uuid4().hex
     results = {}
     for name, converter in converters.items():
         visits = [[visit[name] for visit in process["rounds"]] for process in processes]
@@ -390,6 +401,8 @@ def summarise(
             name=name,
             profile=profile.digest,
             run=run,
+            value_ms=float(best[name]),
+            process_ms=warm[name],
             samples=tuple(tuple(tuple(visit["wall"]) for visit in process) for process in visits),
             contention=sum(sum(visit["wall"]) > 1.05 * visit["cpu"] for visit in everything) / len(everything),
             width=float(widths[name]),
@@ -399,18 +412,19 @@ def summarise(
             cold=tuple(tuple(ns for visit in process for ns in visit["cold"]) for process in visits)
             if schedule.evict
             else (),
+            cold_process_ms=cold.get(name, ()),
         )
     results.pop(REFERENCE, None)
     return results
 
 
-def _health(processes: Sequence[Mapping[str, Any]]) -> Health:
-    fastest, runs, drift = [], list[int](), 0.0
+def _health(processes: Sequence[Mapping[str, Any]], reference_ms: float) -> Health:
+    fastest, runs, drift = math.inf, list[int](), 0.0
     for process in processes:
         visits = [visit[REFERENCE]["wall"] for visit in process["rounds"]]
         third = -(-len(visits) // 3)
         first, last = (min(map(min, part)) for part in (visits[:third], visits[-third:]))
         drift = max(drift, abs(last / first - 1))
-        fastest.append(min(map(min, visits)))
+        fastest = min(fastest, *map(min, visits))
         runs.extend(ns for visit in visits for ns in visit)
-    return Health(float(np.median(fastest)) / 1e6, float(np.median(runs)) / min(fastest), drift)
+    return Health(reference_ms, float(np.median(runs)) / fastest, drift)

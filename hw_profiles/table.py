@@ -32,6 +32,7 @@ from .interpolate import Interpolator, matrix, spread_order
 from .profile import LatencyError, Precision, Profile
 from .protocol import LatencyResult, Progress, Schedule, measure
 from .runtimes import Overhead, Probe, Workload
+from .transport import Transport
 
 SCHEMA = 3
 EVICT = 1 << 22
@@ -121,6 +122,10 @@ class LatencyTable:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.blocks_of = profile
+        """Where the blocks were measured: another device, for a table that `borrowed` made."""
+        self.device: Transport | None = None
+        """The way to the device, by default the one that the profile names."""
         self.blocks: dict[Workload, Block] = {}
         self.failures: dict[Workload, str] = {}
         """Why the runtime cannot run these blocks, found out by `fill`."""
@@ -153,6 +158,11 @@ class LatencyTable:
         """
         asked = dict.fromkeys(_workload(part) for part in parts)
         new = [workload for workload in asked if workload not in self.blocks and workload not in self.failures]
+        if new and self.blocks_of.digest != self.profile.digest:
+            raise LatencyError(
+                f"the blocks of this table were measured on {self.blocks_of.name}, and those of two devices are never "
+                "mixed: take that table as it is, or begin one of this device"
+            )
         if new:
             self._measure(self._chosen(new, limit), max_seconds, progress, seed)
         measured = sum(workload in self.blocks for workload in new)
@@ -190,7 +200,9 @@ class LatencyTable:
             evict=EVICT,
         )
         probed = {overhead: (Overhead(), Probe.INPUT), **named}
-        results = measure(probed, self.profile, schedule, progress, max_seconds / 2, failed=failed)
+        results = measure(
+            probed, self.profile, schedule, progress, max_seconds / 2, failed=failed, device=self.device
+        )
         warm = agreed(np.array([result.process_ms for result in results.values()]))
         cold = agreed(np.array([result.cold_process_ms for result in results.values()]))
         rows = dict(zip(results, zip(warm, cold - warm, strict=True), strict=True))
@@ -224,7 +236,8 @@ class LatencyTable:
             LatencyError: as `choose` and `measure`.
         """
         chosen = {architecture.digest: architecture for architecture in self.choose(architectures, count)}
-        return self.learn(measure(chosen, self.profile, schedule or Schedule(max_seconds=20.0), progress), chosen)
+        schedule = schedule or Schedule(max_seconds=20.0)
+        return self.learn(measure(chosen, self.profile, schedule, progress, device=self.device), chosen)
 
     def choose(self, architectures: Iterable[Architecture], count: int) -> list[Architecture]:
         """`count` different architectures that spread table sum, depth and bytes of weights.
@@ -423,6 +436,7 @@ class LatencyTable:
         data = {
             "schema": SCHEMA,
             "profile": self.profile.model_dump(),
+            "blocks_of": self.blocks_of.model_dump(),
             "reference_ms": self.reference_ms,
             "blocks": [
                 {"spec": encode(spec), "input": x.to_dict(), **block._asdict()}
@@ -449,27 +463,47 @@ class LatencyTable:
             LatencyError: unreadable, of another version, or of another profile.
             SpecError: it holds a block that is not registered.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise LatencyError(f"cannot read latency table {path}: {error.strerror}") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise LatencyError(
-                f"latency table {path} is damaged ({error}); delete it and it is measured again"
-            ) from None
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise LatencyError(f"{path} is no latency table of schema {SCHEMA}; delete it and it is measured again")
-        try:
-            profile.require(Profile.from_dict(data["profile"], str(path)), f"latency table {path}")
-            return _from_dict(data, profile)
-        except (KeyError, TypeError) as error:
-            raise LatencyError(
-                f"latency table {path} is damaged ({error!r}); delete it and it is measured again"
-            ) from None
+        table = _read(path)
+        profile.require(table.profile, f"latency table {path}")
+        table.profile = profile
+        return table
+
+    @staticmethod
+    def borrowed(path: str | Path, profile: Profile) -> LatencyTable:
+        """The blocks of a table, of whatever device, for predictions on `profile` after a `calibrate` there.
+
+        About ten networks measured whole say how the second device differs; see docs/devices.md for the error.
+
+        Raises:
+            LatencyError: unreadable, of another version, or it holds no blocks.
+            SpecError: it holds a block that is not registered.
+        """
+        lender = _read(path)
+        if not lender.blocks:
+            raise LatencyError(f"latency table {path} holds no measured blocks to go by")
+        table = LatencyTable(profile)
+        table.blocks, table.blocks_of, table.reference_ms = lender.blocks, lender.blocks_of, lender.reference_ms
+        return table
 
 
-def _from_dict(data: dict[str, Any], profile: Profile) -> LatencyTable:
-    table = LatencyTable(profile)
+def _read(path: str | Path) -> LatencyTable:
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LatencyError(f"cannot read latency table {path}: {error.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise LatencyError(f"latency table {path} is damaged ({error}); delete it and it is measured again") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise LatencyError(f"{path} is no latency table of schema {SCHEMA}; delete it and it is measured again")
+    try:
+        return _from_dict(data, str(path))
+    except (KeyError, TypeError) as error:
+        raise LatencyError(f"latency table {path} is damaged ({error!r}); delete it and it is measured again") from None
+
+
+def _from_dict(data: dict[str, Any], where: str) -> LatencyTable:
+    table = LatencyTable(Profile.from_dict(data["profile"], where))
+    table.blocks_of = Profile.from_dict(data["blocks_of"], where) if "blocks_of" in data else table.profile
     table.reference_ms = data["reference_ms"]
     for entry in data["blocks"]:
         spec: Spec = decode(entry["spec"], "spec")

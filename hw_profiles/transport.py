@@ -65,13 +65,17 @@ class Transport(ABC):
         """
 
 
-def at(profile: Profile) -> Transport:
+def at(profile: Profile, device: Transport | None = None) -> Transport:
     """The transport to the device of a profile, once a probe has shown that it is that device.
+
+    Args:
+        profile: says how the device is reached.
+        device: another way to it.
 
     Raises:
         LatencyError: it cannot be reached, or is not what the profile says; names the fields.
     """
-    device = transport(profile.transport, profile.address)
+    device = device or transport(profile.transport, profile.address)
     facts = device.probe()
     device.require_runtime(ENGINES[profile.runtime].package, facts)
     require_found(profile, facts)

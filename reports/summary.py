@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archfront.hw_profiles.metrics import METRICS, Metric, metric
+from archfront.search.pareto import non_dominated
 
-from .figures import FINALS, STAND_INS, best_known, leading, present_metrics
+from .figures import FINALS, STAND_INS, best_known, canonical, leading, present_metrics, search_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +102,7 @@ def evidence(data: ReportData) -> list[str]:
     sentences = [
         _interval_sentence(front, "latency_ms"),
         _prediction_sentence(data.trials),
+        _changes_sentence(data),
         _ties_sentence(data, front),
         _ranking_sentence(data.trials),
         _optimism_sentence(data.trials),
@@ -160,7 +162,7 @@ def _facts(row: pd.Series[Any]) -> list[Fact]:
 
 def _shown(row: pd.Series[Any], name: str) -> str | None:
     """`name` or what stands in for it, whichever is known first."""
-    return next((n for n in (name, STAND_INS.get(name, name)) if _known(row, n)), None)
+    return next((n for n in (name, *STAND_INS.get(name, ())) if _known(row, n)), None)
 
 
 def _cell(row: pd.Series[Any], name: str) -> str:
@@ -235,6 +237,26 @@ def _prediction_sentence(trials: pd.DataFrame) -> str:
     return (
         f"Predicted latency was typically off by {np.median(error):.2g} %, at worst by {error.max():.2g} %, on "
         f"{_count(len(error), 'network')} measured afterwards; expect the same of the hollow points."
+    )
+
+
+def _changes_sentence(data: ReportData) -> str:
+    """How many of the networks that were measured changed between being on the front and not, as estimated before."""
+    names = [FINALS.get(canonical(name), canonical(name)) for name in data.objectives]
+    estimates = [search_metric(data.trials, name) for name in names]
+    needed = list(dict.fromkeys((*names, *estimates)))
+    if names == estimates or any(name not in data.trials for name in needed):
+        return ""
+    measured = data.trials[data.trials[needed].notna().all(axis=1)]
+    if measured.empty:
+        return ""
+    signs = [1.0 if metric(name).direction == "min" else -1.0 for name in names]
+    before = non_dominated(measured[estimates].to_numpy(dtype=float) * signs)
+    after = measured["front"].astype(bool).to_numpy()
+    left, joined = int((before & ~after).sum()), int((after & ~before).sum())
+    return (
+        f"Of {_count(len(measured), 'network')} that were fine-tuned and measured, {int(before.sum())} made up their front "
+        f"by the estimates of the search. Measuring took {left} of these off it and brought {joined} others onto it."
     )
 
 

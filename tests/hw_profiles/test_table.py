@@ -232,6 +232,37 @@ def test_a_table_of_another_profile_is_refused(tmp_path: Path) -> None:
         other.learn(measured({a.digest: 1.0 for a in NETS[:6]}), {a.digest: a for a in NETS[:6]})
 
 
+def test_a_second_device_needs_only_whole_networks(tmp_path: Path) -> None:
+    """Blocks of one device and networks of another, which is slower and pays for every part."""
+    known().save(tmp_path / "here.json")
+    there = PROFILE.model_copy(update={"threads": PROFILE.threads + 1, "name": "there"})
+    truth = {a.digest: 0.2 + 3.0 * total(a) for a in NETS}
+    chosen = NETS[::3]
+    results = {name: replace(result, profile=there.digest) for name, result in measured(truth).items()}
+
+    table = LatencyTable.borrowed(tmp_path / "here.json", there)
+    report = table.learn({a.digest: results[a.digest] for a in chosen}, {a.digest: a for a in chosen})
+    assert report.left_out.error < 1e-3
+    table.save(tmp_path / "there.json")
+    again = LatencyTable.load(tmp_path / "there.json", there)
+    assert (again.blocks_of, again.profile) == (PROFILE, there)
+    for architecture in NETS:
+        assert again.predict(architecture).value == pytest.approx(truth[architecture.digest], rel=1e-3)
+
+
+def test_blocks_of_two_devices_are_never_mixed(tmp_path: Path) -> None:
+    known(NETS[:1]).save(tmp_path / "here.json")
+    there = PROFILE.model_copy(update={"threads": PROFILE.threads + 1, "name": "there"})
+    with pytest.raises(LatencyError, match="were measured on local-cpu, and those of two devices are never mixed"):
+        LatencyTable.borrowed(tmp_path / "here.json", there).fill(part for net in NETS for part in net.parts)
+
+
+def test_an_empty_table_lends_nothing(tmp_path: Path) -> None:
+    LatencyTable(PROFILE).save(tmp_path / "empty.json")
+    with pytest.raises(LatencyError, match=r"empty.json holds no measured blocks"):
+        LatencyTable.borrowed(tmp_path / "empty.json", PROFILE)
+
+
 def test_calibration_networks_of_several_runs_are_refused(tmp_path: Path) -> None:
     first, second = (measured({a.digest: 1.0 for a in some}) for some in (NETS[:3], NETS[3:6]))
     with pytest.raises(LatencyError, match="in one run"):

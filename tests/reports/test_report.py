@@ -138,6 +138,18 @@ def test_the_evidence_states_what_can_be_recomputed(study: ReportData) -> None:
     assert f"{abs(gap):.2g} points {'below' if gap >= 0 else 'above'}" in text
 
 
+def test_the_evidence_counts_what_measuring_changed_about_the_front(study: ReportData) -> None:
+    """Four networks in a row, better and slower each; measured, the second is slower than the third."""
+    trials = study.trials[study.trials["accuracy"].notna()].head(4).copy()
+    for column in ("accuracy", "supernet_accuracy"):
+        trials[column] = [0.6, 0.7, 0.8, 0.9]
+    trials["predicted_latency_ms"], trials["latency_ms"] = [1.0, 2.0, 3.0, 4.0], [1.0, 3.2, 3.0, 4.0]
+    trials["front"] = [True, False, True, True]
+    text = " ".join(summary.evidence(ReportData(**{**study.__dict__, "trials": trials})))
+    assert "Of 4 networks that were fine-tuned and measured, 4 made up their front by the estimates" in text
+    assert "Measuring took 1 of these off it and brought 0 others onto it." in text
+
+
 def test_steps_smaller_than_their_interval_are_called_ties(study: ReportData) -> None:
     trials = study.trials[study.trials["front"]].head(3).copy()
     trials["accuracy"], trials["accuracy.spread"] = [0.90, 0.905, 0.95], 0.01
