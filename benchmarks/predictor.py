@@ -1,13 +1,15 @@
-"""How well a latency table predicts whole networks that it never saw: two spaces, two runtimes.
+"""How well a latency table predicts whole networks that it never saw: two spaces, two runtimes or more.
 
-python benchmarks/predictor.py [--quick] [--seed N] [--json FILE]
+python benchmarks/predictor.py [--quick] [--seed N] [--json FILE] [--runtimes onnxruntime,torch]
 
 Calibration networks and held-out ones are measured in one interleaved run, because the level of a machine drifts by more
-than what is judged here. A network's truth is the median over processes, each brought to the level of all.
+than what is judged here. A network's truth is the median over processes, each brought to the level of all. The blocks of
+the first runtime are also lent to the others, as to a second device on which ten networks are measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import time
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ from archfront.space.types import Image
 SPACES = ("micro", "hybrid")
 RUNTIMES: tuple[RuntimeName, ...] = ("onnxruntime", "torch")
 CALIBRATION, HELD_OUT = 12, 48
+TRANSFER = 10
+"""Networks that are measured on a second device."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Effort:
     processes: int
 
 
-FULL = Effort(blocks=240.0, networks=100.0, held_out=HELD_OUT, processes=16)
+FULL = Effort(blocks=240.0, networks=60.0, held_out=HELD_OUT, processes=12)
 QUICK = Effort(blocks=14.0, networks=5.0, held_out=12, processes=3)
 
 
@@ -75,8 +79,44 @@ def predictions(
     return named, truth[len(chosen) :], process_ms[len(chosen) :]
 
 
-def judge(name: str, runtime: RuntimeName, effort: Effort, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One space on one runtime: figures about the measuring, and a row for every predictor."""
+@dataclass(frozen=True)
+class Measured:
+    """One space on one runtime: its table, and the networks that were measured whole."""
+
+    space: str
+    table: LatencyTable
+    chosen: list[Architecture]
+    held: list[Architecture]
+    results: dict[str, LatencyResult]
+    figures: dict[str, Any]
+
+    @property
+    def runtime(self) -> str:
+        return self.table.profile.runtime
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for every predictor."""
+        named, truth, process_ms = predictions(self.table, self.chosen, self.held, self.results)
+        self.figures["halves_differ"], self.figures["halves_tau"] = repeatability(process_ms)
+        rows = [self.row(what, accuracy(found, truth)) for what, found in named.items()]
+        return [*rows, self.row("the same, left one out in calibration", self.table.report.left_out)]
+
+    def lent(self, lender: LatencyTable) -> dict[str, Any]:
+        """A row for the blocks of another table, calibrated with `TRANSFER` networks of this runtime."""
+        table = LatencyTable(self.table.profile)
+        table.blocks, table.blocks_of = lender.blocks, lender.blocks_of
+        few = self.chosen[:TRANSFER]
+        table.learn({a.digest: self.results[a.digest] for a in few}, {a.digest: a for a in few})
+        truth = agreed(np.array([self.results[a.digest].process_ms for a in [*few, *self.held]]))[len(few) :]
+        found = np.array([table.predict(a).value for a in self.held])
+        return self.row(f"blocks of {lender.profile.runtime}, {TRANSFER} networks of this one", accuracy(found, truth))
+
+    def row(self, what: str, found: Accuracy) -> dict[str, Any]:
+        return {"space": self.space, "runtime": self.runtime, "predictor": what, **found.to_dict()}
+
+
+def measured(name: str, runtime: RuntimeName, effort: Effort, seed: int) -> Measured:
+    """Measure the blocks of a space, and networks to calibrate on and to judge by."""
     space = preset_named(name).make(Image(3, 32, 32), 10)
     held = drawn(space, seed, effort.held_out)
     table = LatencyTable(local_profile(runtime=runtime))
@@ -90,39 +130,45 @@ def judge(name: str, runtime: RuntimeName, effort: Effort, seed: int) -> tuple[d
     )
     begin = time.monotonic()
     results = measure({a.digest: a for a in [*chosen, *held]}, table.profile, schedule)
-    measuring = time.monotonic() - begin
-    named, truth, process_ms = predictions(table, chosen, held, results)
-    deviation, tau = repeatability(process_ms)
     figures = {
         "space": name,
         "runtime": runtime,
         "blocks": len(parts),
         "measured": filled.measured,
         "table_seconds": building,
-        "networks_seconds": measuring,
-        "processes": process_ms.shape[1],
-        "halves_differ": deviation,
-        "halves_tau": tau,
+        "networks_seconds": time.monotonic() - begin,
+        "processes": len(results[held[0].digest].process_ms),
         "noisy": any(result.noisy for result in results.values()),
     }
-    rows = [row(name, runtime, what, accuracy(found, truth)) for what, found in named.items()]
-    return figures, [*rows, row(name, runtime, "the same, left one out in calibration", table.report.left_out)]
+    return Measured(name, table, chosen, held, results, figures)
 
 
-def row(space: str, runtime: RuntimeName, what: str, found: Accuracy) -> dict[str, Any]:
-    return {"space": space, "runtime": runtime, "predictor": what, **found.to_dict()}
-
-
-def run(options: Run) -> Figures:
+def run(options: Run, runtimes: list[RuntimeName]) -> Figures:
     effort = QUICK if options.quick else FULL
-    cases = [(name, runtime) for runtime in RUNTIMES for name in SPACES]
-    found = [judge(name, runtime, effort, options.seed) for name, runtime in (cases[:1] if options.quick else cases)]
-    return {
+    found, rows, lent = list[Measured](), list[dict[str, Any]](), list[dict[str, Any]]()
+    for name in SPACES[:1] if options.quick else SPACES:
+        lender: LatencyTable | None = None
+        for runtime in runtimes[:1] if options.quick else runtimes:
+            here = measured(name, runtime, effort, options.seed)
+            found.append(here)
+            rows += here.rows()
+            lent += [here.lent(lender)] if lender else []
+            lender = lender or here.table
+    figures = {
         "calibration_networks": CALIBRATION,
-        "measuring": [figures for figures, _ in found],
-        "held-out networks": [row for _, rows in found for row in rows],
+        "measuring": [each.figures for each in found],
+        "held-out networks": rows,
     }
+    return {**figures, "a second device": lent} if lent else figures
 
 
 if __name__ == "__main__":
-    main("predictor", "A table of block latencies and twelve networks predict the others within a few percent.", run)
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--runtimes", default=",".join(RUNTIMES), help="joined by commas; openvino has to be installed")
+    chosen, rest = own.parse_known_args()
+    main(
+        "predictor",
+        "A table of block latencies and twelve networks predict the others within a few percent.",
+        lambda options: run(options, chosen.runtimes.split(",")),
+        rest,
+    )

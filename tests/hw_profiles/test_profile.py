@@ -12,6 +12,7 @@ from archfront.hw_profiles.profile import (
     DECISIVE,
     ENGINES,
     LOCAL,
+    PROTOCOL,
     LatencyError,
     Profile,
     as_found,
@@ -91,7 +92,9 @@ def test_a_file_of_the_first_version_loads_and_keeps_its_digest(tmp_path: Path) 
     text = json.dumps({key: json.loads(value) for key, value in values.items() if key != "name"}, sort_keys=True)
     loaded = profile(tmp_path / "board.toml")
     assert loaded.digest == hashlib.sha256(text.encode()).hexdigest()[:16]
-    assert described(FACTS, "of today").digest == loaded.digest
+    today = described(FACTS, "of today")
+    assert today.differences(loaded) == [f"protocol: {PROTOCOL} here, 1 there"]
+    assert today.model_copy(update={"protocol": 1}).digest == loaded.digest
 
 
 def test_a_different_profile_is_refused_by_the_names_of_the_fields_that_differ() -> None:
