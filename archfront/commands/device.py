@@ -84,7 +84,7 @@ def add(
 @app.command("list")
 def list_devices(as_json: Json = False) -> None:
     """List the devices that were added, and what this machine offers without adding anything."""
-    from archfront.hw_profiles.profile import ENGINES, LOCAL, LatencyError, device_names, devices_folder, profile
+    from archfront.hw_profiles.profile import ENGINES, LOCAL, LatencyError, device_names, devices_folder, profile, shipped
     from archfront.hw_profiles.worker import installed
 
     found: dict[str, Profile | LatencyError] = {}
@@ -99,7 +99,7 @@ def list_devices(as_json: Json = False) -> None:
             {"name": name, "error": str(each)} if isinstance(each, LatencyError) else document(each)
             for name, each in found.items()
         ]
-        print_json({"folder": devices_folder(), "devices": documents, "this_machine": here})
+        print_json({"folder": devices_folder(), "devices": documents, "this_machine": here, "shipped": [*shipped()]})
         return
     if found:
         titles = ("device", "reached by", "processor", "runtime", "threads", "precision", "batch", "reference", "added")
@@ -107,6 +107,7 @@ def list_devices(as_json: Json = False) -> None:
     else:
         typer.echo("No devices yet; archfront device add NAME describes this machine or another one.")
     typer.echo(f"\nAlways there, this machine as it is now: {', '.join(here)}")
+    typer.echo(f"Brought along, measured on machines of that kind: {', '.join(shipped())}")
 
 
 def summary(name: str, found: Profile | Exception) -> tuple[object, ...]:
