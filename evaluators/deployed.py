@@ -36,7 +36,7 @@ def in_int8(network: nn.Module, calibration: Iterable[Tensor]) -> Callable[[Tens
 
     batches = [_filled(part) for batch in calibration for part in torch.split(batch, BATCH)]
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
     with tempfile.TemporaryDirectory(prefix="archfront-int8-") as folder:
         plain, file = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         export_onnx(network, (batches[0],), plain)

@@ -62,11 +62,15 @@ def random_feeds(names: Iterable[str], inputs: tuple[Any, ...]) -> Iterator[dict
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep advice on preprocessing away: the exporters have folded and fused already."""
+    """Keep advice on preprocessing and on constants that nobody needs away: the exporters have folded and fused already."""
+    import onnxruntime
+
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
+    onnxruntime.set_default_logger_severity(3)
     try:
         yield
     finally:
         root.setLevel(level)
+        onnxruntime.set_default_logger_severity(2)
