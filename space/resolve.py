@@ -66,6 +66,11 @@ def depth_place(place: Place) -> Place:
     return Place(above[0], above[1], above[2], place.shared).field("depth")
 
 
+def picked(domain: Domain, where: Place, pick: PickIndex) -> int:
+    """The index of the option at a place: a domain of one option is no site, and nobody is asked."""
+    return pick(where.path, domain) if len(domain.options) > 1 else 0
+
+
 def resolve(value: Any, pick: PickIndex, place: Place = Place()) -> Any:  # noqa: B008 - immutable
     """`value` with every domain replaced by the option that `pick(site, domain)` gives the index of.
 
@@ -74,11 +79,11 @@ def resolve(value: Any, pick: PickIndex, place: Place = Place()) -> Any:  # noqa
     if isinstance(value, Repeat):
         times = value.times
         domain, where = site_of(times, depth_place(place))
-        count = domain.options[pick(where.path, domain)]
+        count = domain.options[picked(domain, where, pick)]
         return tuple(resolve(value.template, pick, place.item(i, True)) for i in range(count))
     if isinstance(value, Domain):
         domain, where = site_of(value, place)
-        index = pick(where.path, domain) if len(domain.options) > 1 else 0
+        index = picked(domain, where, pick)
         return resolve(domain.options[index], pick, where.option(domain, index))
     if isinstance(value, Spec):
         if not value.has_choices:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .domains import Domain, Repeat, has_shared, tie_names
 from .errors import ShapeError, SpaceError
 from .network import Chain, Part, leaves
-from .resolve import Assignment, PickIndex, Place, depth_place, raw_size, resolve, resolve_fields, rows, site_of
+from .resolve import Assignment, PickIndex, Place, depth_place, picked, raw_size, resolve, resolve_fields, rows, site_of
 from .spec import Spec
 from .types import FeatureType
 
@@ -327,8 +327,7 @@ class Graph:
                 value = getattr(chain, name)
                 if isinstance(value, Repeat):
                     domain, where = site_of(value.times, depth_place(place.field(name)))
-                    index = pick(where.path, domain) if len(domain.options) > 1 else 0
-                    values[name] = (value.template,) * domain.options[index]
+                    values[name] = (value.template,) * domain.options[picked(domain, where, pick)]
             return values
 
         own = tuple(getattr(chain, name) for name in chain.__dataclass_fields__)

@@ -202,6 +202,18 @@ def test_a_block_with_too_many_options_to_list_is_still_counted_and_sampled() ->
     assert space.sample(0, over="sites") in space
 
 
+@pytest.mark.parametrize("depth", [one_of(2), int_range(2, 2)])
+def test_a_depth_with_one_option_is_a_depth(depth: int) -> None:
+    def network(depth: int) -> Network:
+        stage = Stage(width=one_of(4, 8), depth=depth, block=TinyConv(kernel=one_of(1, 3)))
+        return Network(stem=TinyStem(width=4), stages=(stage,), head=TinyHead(classes=2))
+
+    image = Image(3, 8, 8)
+    space, plain = Space(image, network(depth)), Space(image, network(2))
+    assert set(space) == set(plain) and space.sample(0) in plain
+    assert list(space.sites) == list(plain.sites)
+
+
 def test_predicates_restrict_size_samples_and_membership() -> None:
     network = MADE["plain"].network
 
