@@ -84,7 +84,15 @@ def add(
 @app.command("list")
 def list_devices(as_json: Json = False) -> None:
     """List the devices that were added, and what this machine offers without adding anything."""
-    from archfront.hw_profiles.profile import ENGINES, LOCAL, LatencyError, device_names, devices_folder, profile, shipped
+    from archfront.hw_profiles.profile import (
+        ENGINES,
+        LOCAL,
+        LatencyError,
+        device_names,
+        devices_folder,
+        profile,
+        shipped,
+    )
     from archfront.hw_profiles.worker import installed
 
     found: dict[str, Profile | LatencyError] = {}
