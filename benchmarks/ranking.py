@@ -4,7 +4,10 @@
     python benchmarks/ranking.py --quick
 
 Architectures spread over the range of multiply-adds, and others in a narrow band of it, are trained alone with two seeds.
-Then one supernet a rule is trained, for as much time as the sandwich rule takes for its epochs, and rates them all.
+Every choice in them is drawn on its own, so that what is large in one need not be in another.
+Then one supernet a rule is trained, for as much time as the sandwich rule takes for its epochs, and rates them all: with
+the shared weights as they are, and after one epoch of training on with a copy for each ("tuned"). That epoch without shared
+weights to begin with is rated too.
 Everything is kept in `--folder`; the same command goes on after an interruption, kill -9 included. Data are read with
 `load_data`, so CIFAR10 may be the folder of its parquet files; `--quick` uses the built-in digits.
 """
@@ -14,10 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,9 +35,10 @@ from archfront.evaluators.proxies import PROXIES, ProxyScores
 from archfront.evaluators.rules import RULES
 from archfront.evaluators.rules.bootstrapping import Bootstrapping
 from archfront.evaluators.rules.rule import Rule
-from archfront.evaluators.stand_alone import StandAlone
+from archfront.evaluators.stand_alone import AloneAccuracy, StandAlone
 from archfront.evaluators.task import Classification
 from archfront.evaluators.train import Recipe, Training
+from archfront.evaluators.tuned import TunedAccuracy
 from archfront.hw_profiles.cost import cost
 from archfront.search.spread import spread_over_cost, within_band
 from archfront.space import Network, Space, Stage, int_range, one_of
@@ -47,29 +52,29 @@ from archfront.space.library.mixer.self_attention import SelfAttention
 from archfront.space.library.stem.convolution import ConvStem
 from archfront.space.types import Feature
 
-BLOCK = MBConv(kernel=one_of(3, 5), expand=one_of(1.0, 2.0, 4.0), gate=one_of(None, SqueezeExcite()))
+CONVOLUTION = MBConv(kernel=one_of(3, 5, 7), expand=one_of(1.0, 2.0, 3.0), gate=one_of(None, SqueezeExcite()))
 
 
 def mbconv(x: Feature, classes: int) -> Space:
-    """Kernels, expansions, widths, depths and gates of inverted residuals; costs that differ about sixty times."""
-    return three_stages(x, classes, BLOCK)
+    """Kernels, expansions, widths, depths and gates of inverted residuals, and where they downsample."""
+    return three_stages(x, classes, CONVOLUTION)
 
 
 def hybrid(x: Feature, classes: int) -> Space:
-    """The same with a choice of convolution or attention in the last stage."""
-    return three_stages(x, classes, one_of(BLOCK, MetaFormer(mixer=SelfAttention())))
+    """The same with a choice of convolution or attention in the last two stages, where heads of 16 channels fit."""
+    return three_stages(x, classes, one_of(CONVOLUTION, MetaFormer(mixer=SelfAttention())))
 
 
-def three_stages(x: Feature, classes: int, last: Any) -> Space:
-    """Three stages at the full, the half and a quarter of the size."""
+def three_stages(x: Feature, classes: int, late: Any) -> Space:
+    """Three stages, of which the first and the last may downsample or not; `late` stands in the last two."""
     return Space(
         x,
         Network(
-            stem=ConvStem(width=one_of(8, 16, 24), stride=1),
+            stem=ConvStem(width=one_of(4, 8, 16), stride=2),
             stages=(
-                Stage(width=one_of(8, 16, 24), depth=int_range(1, 2), block=BLOCK),
-                Stage(width=one_of(16, 32, 48), depth=int_range(1, 3), stride=2, block=BLOCK),
-                Stage(width=one_of(32, 64, 96), depth=int_range(1, 3), stride=2, block=last),
+                Stage(width=one_of(4, 8, 16), depth=int_range(1, 2), stride=one_of(2, 1), block=CONVOLUTION),
+                Stage(width=one_of(4, 8, 16, 24), depth=int_range(1, 3), stride=2, block=late),
+                Stage(width=one_of(8, 16, 32), depth=int_range(1, 3), stride=one_of(2, 1), block=late),
             ),
             head=Classifier(classes=classes),
         ),
@@ -84,9 +89,21 @@ SPACES: Mapping[str, Callable[[Feature, int], Space]] = {"mbconv": mbconv, "hybr
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is trained: images in all (two thirds train), pixels, networks, seeds, epochs."""
+    """How much is trained.
 
-    images: int
+    Args:
+        train: training images.
+        validation: images on which networks are scored, alone and with shared weights.
+        size: pixels.
+        spread: networks whose multiply-adds divide the range of the space.
+        narrow: networks of about the same multiply-adds.
+        seeds: trainings of each.
+        alone: how networks are trained alone.
+        shared: how supernets are; other rules than `sandwich` take as long, not as many epochs.
+    """
+
+    train: int
+    validation: int
     size: int
     spread: int
     narrow: int
@@ -94,20 +111,33 @@ class Plan:
     alone: Recipe
     shared: Recipe
 
+    @property
+    def name(self) -> str:
+        """For a folder."""
+        return f"{self.train}-{self.validation}-{self.size}px"
+
 
 FULL = Plan(
-    9000,
-    16,
-    24,
-    12,
-    2,
-    Recipe(epochs=12, augment="flip", batch_size=64),
-    Recipe(epochs=15, augment="flip", batch_size=64),
+    train=6000,
+    validation=10_000,
+    size=12,
+    spread=32,
+    narrow=16,
+    seeds=2,
+    alone=Recipe(epochs=12, batch_size=128, learning_rate=4e-3, augment="flip"),
+    shared=Recipe(epochs=16, batch_size=128, learning_rate=4e-3, augment="flip"),
 )
-CHANGED = ("images", "size", "spread", "narrow")
+CHANGED = ("train", "validation", "size", "spread", "narrow")
 """What may be asked for in place of what `FULL` says."""
 
-QUICK = Plan(600, 8, 6, 0, 2, Recipe(epochs=6), Recipe(epochs=4))
+QUICK = Plan(400, 200, 8, 6, 0, 2, Recipe(epochs=6), Recipe(epochs=4))
+
+
+class Rated(NamedTuple):
+    """A rating of every architecture, and how long one took on the processor."""
+
+    values: dict[Architecture, float]
+    milliseconds: float
 
 
 @dataclass
@@ -122,20 +152,16 @@ class Ranking:
 
     def __post_init__(self) -> None:
         self.task = Classification(len(self.data.classes))
-        self.milliseconds: dict[str, float] = {}
-        self.groups = {"spread": spread_over_cost(self.space, self.plan.spread, self.seed)}
+        self.groups = {"spread": spread_over_cost(self.space, self.plan.spread, self.seed, leaning=False)}
         if self.plan.narrow:
             self.groups["narrow"] = within_band(self.space, self.plan.narrow, 0.1, self.seed)
+        self.every = list(dict.fromkeys(a for group in self.groups.values() for a in group))
 
     def trained_alone(self) -> dict[Architecture, list[float]]:
         """The accuracies of every architecture, one a seed."""
         alone = StandAlone(self.folder / "alone", self.data, self.task, self.plan.alone)
-        found: dict[Architecture, list[float]] = {}
-        for seed in range(self.plan.seeds):
-            for group in self.groups.values():
-                for architecture in group:
-                    found.setdefault(architecture, []).append(alone.accuracy(architecture, seed).value)
-        return found
+        trained = [[alone.accuracy(a, seed).value for a in self.every] for seed in range(self.plan.seeds)]
+        return dict(zip(self.every, map(list, zip(*trained, strict=True)), strict=True))
 
     def epochs(self, rules: Sequence[str]) -> dict[str, int]:
         """For each rule the epochs that take as long as the sandwich rule's; measured once, then kept."""
@@ -176,68 +202,99 @@ class Ranking:
             self.data.train,
             recipe,
             seed=self.seed,
-            checkpoint=self.folder / f"{name}.safetensors",
+            checkpoint=self.folder / f"{name}-{epochs}.safetensors",
             identity=f"{name}/{self.data.fingerprint[:16]}",
             buffers=rule.buffers,
         ).run()
         return rule
 
-    def ratings(self, rules: Sequence[str]) -> dict[str, dict[Architecture, float]]:
-        """Every rating of every architecture."""
-        every = [architecture for group in self.groups.values() for architecture in group]
-        found: dict[str, dict[Architecture, float]] = {}
-        for name, epochs in self.epochs(rules).items():
-            rule = self.trained(name, epochs)
-            rating: Evaluator = SupernetAccuracy(rule.supernet, self.data, self.task)
-            if isinstance(rule, Bootstrapping):
-                rating = BlockAgreement(rule, self.data.validation)
-            (found[name],) = self._timed(name, rating, every).values()
-        self.milliseconds.update(macs=0.0, params=0.0)
-        found["macs"] = {a: float(cost(a).macs) for a in every}
-        found["params"] = {a: float(cost(a).params) for a in every}
+    def rated(self, rules: Sequence[str]) -> dict[str, Rated]:
+        """Every rating of every architecture, by name; each is kept once it is there."""
+        epochs = self.epochs(rules)
+        found = {
+            name: self._kept(f"{name}-{epochs[name]}", partial(self._by_rule, name, epochs[name])) for name in rules
+        }
+        found["macs"] = Rated({a: float(cost(a).macs) for a in self.every}, 0.0)
+        found["params"] = Rated({a: float(cost(a).params) for a in self.every}, 0.0)
         for name in PROXIES:
-            found |= self._timed(name, ProxyScores(self.data.train, self.task, metrics=(name,)), every)
+            proxy = ProxyScores(self.data.train, self.task, metrics=(name,))
+            found[name] = self._kept(name, partial(self._rate, proxy))
         return found
 
-    def _timed(
-        self, name: str, evaluator: Evaluator, every: Sequence[Architecture]
-    ) -> dict[str, dict[Architecture, float]]:
-        """The ratings that an evaluator gives, by metric; keeps how long one took on the processor."""
-        evaluator.evaluate(every[0])
+    def _by_rule(self, name: str, epochs: int) -> Rated:
+        rule = self.trained(name, epochs)
+        if isinstance(rule, Bootstrapping):
+            return self._rate(BlockAgreement(rule, self.data.validation))
+        return self._rate(SupernetAccuracy(rule.supernet, self.data, self.task))
+
+    def _tuned(self, name: str, epochs: int) -> Rated:
+        shared = SupernetAccuracy(self.trained(name, epochs).supernet, self.data, self.task)
+        return self._rate(TunedAccuracy(shared, self.data.train, self.plan.shared.model_copy(update={"epochs": 1})))
+
+    def _briefly(self) -> AloneAccuracy:
+        """What tuning does, without shared weights to begin with."""
+        recipe = self.plan.alone.model_copy(update={"epochs": 1})
+        return AloneAccuracy(StandAlone(self.folder / "alone", self.data, self.task, recipe))
+
+    def _rate(self, evaluator: Evaluator) -> Rated:
+        """The first metric that an evaluator gives for every architecture."""
+        evaluator.evaluate(self.every[0])  # fills caches
         start = time.process_time()
-        measured = {a: evaluator.evaluate(a) for a in every}
-        self.milliseconds[name] = 1e3 * (time.process_time() - start) / len(every)
-        return {metric: {a: measured[a][metric].value for a in every} for metric in evaluator.metrics}
+        values = {a: evaluator.evaluate(a)[evaluator.metrics[0]].value for a in self.every}
+        return Rated(values, 1e3 * (time.process_time() - start) / len(values))
+
+    def _kept(self, name: str, make: Callable[[], Rated]) -> Rated:
+        """What is in the file of this name, or else is made and written there."""
+        file = self.folder / "ratings" / f"{name}.json"
+        if not file.exists():
+            made = make()
+            values = {a.digest: value for a, value in made.values.items()}
+            write_text(file, json.dumps({"milliseconds": made.milliseconds, "values": values}) + "\n")
+        read = json.loads(file.read_text())
+        return Rated({a: read["values"][a.digest] for a in self.every}, read["milliseconds"])
 
     def figures(self, rules: Sequence[str]) -> Figures:
         """The tables."""
-        alone, rated = self.trained_alone(), self.ratings(rules)
+        alone, rated = self.trained_alone(), self.rated(rules)
         figures: dict[str, Any] = {"images": f"{len(self.data.train)} train, {len(self.data.validation)} validation"}
         figures |= {f"epochs {name}": epochs for name, epochs in self.epochs(rules).items()}
         for group, architectures in self.groups.items():
-            draws = audit.bootstrap(len(architectures))
-            accuracies = np.array([alone[a] for a in architectures]).T
-            truth = accuracies.mean(0)
-            figures[f"{group}: networks"] = len(architectures)
-            figures[f"{group}: accuracy"] = f"{truth.min():.3f} to {truth.max():.3f}"
-            if len(accuracies) > 1:
-                rho, tau = audit.ceiling(accuracies, draws)
-                figures[f"{group}: between seeds"] = f"Spearman {_text(rho)}, Kendall {_text(tau)}"
-            figures[group] = [
-                {
-                    "rating": name,
-                    "Spearman": _text(found.spearman),
-                    "Kendall": _text(found.kendall),
-                    "recall": round(found.recall, 2),
-                    "regret": round(found.regret, 3),
-                    "ms each": round(self.milliseconds[name], 1),
-                }
-                for name, values in rated.items()
-                for found in [
-                    audit.agreement([values[a] for a in architectures], truth, max(1, len(truth) // 4), draws)
-                ]
-            ]
+            figures |= self._group(group, np.array([alone[a] for a in architectures]).T)
+            figures[group] = list(self._rows(architectures, alone, rated))
         return figures
+
+    def _group(self, group: str, accuracies: audit.Floats) -> Figures:
+        """What is said of a group of networks; accuracies (seeds, networks)."""
+        macs = [cost(a).macs for a in self.groups[group]]
+        rho, tau = audit.ceiling(accuracies, audit.bootstrap(len(macs)))
+        return {
+            f"{group}: networks": len(macs),
+            f"{group}: multiply-adds": f"{min(macs):,} to {max(macs):,}",
+            f"{group}: accuracy": f"{accuracies.mean(0).min():.3f} to {accuracies.mean(0).max():.3f}",
+            f"{group}: deviation over networks": float(accuracies.mean(0).std(ddof=1)),
+            f"{group}: deviation over seeds": float(np.sqrt(accuracies.var(0, ddof=1).mean())),
+            f"{group}: between seeds": f"Spearman {_text(rho)}, Kendall {_text(tau)}",
+        }
+
+    def _rows(
+        self,
+        architectures: Sequence[Architecture],
+        alone: Mapping[Architecture, list[float]],
+        rated: Mapping[str, Rated],
+    ) -> Iterator[dict[str, Any]]:
+        """A row for each rating of a group."""
+        accuracies = [float(np.mean(alone[a])) for a in architectures]
+        draws = audit.bootstrap(len(architectures))
+        for name, rating in rated.items():
+            found = audit.agreement([rating.values[a] for a in architectures], accuracies, len(draws[0]) // 4, draws)
+            yield {
+                "rating": name,
+                "Spearman": _text(found.spearman),
+                "Kendall": _text(found.kendall),
+                "recall": round(found.recall, 2),
+                "regret": round(found.regret, 3),
+                "ms each": round(rating.milliseconds, 1),
+            }
 
 
 def _text(estimate: audit.Estimate) -> str:
@@ -246,15 +303,23 @@ def _text(estimate: audit.Estimate) -> str:
 
 def measure(run: Run, options: argparse.Namespace) -> Figures:
     """The figures of one space."""
-    plan = QUICK if run.quick else replace(FULL, **{k: v for k, v in vars(options).items() if k in CHANGED and v})
-    if run.quick:
-        data = load_data("digits", limit=plan.images, seed=run.seed)
-    else:
-        data = load_data(options.data, size=(plan.size, plan.size), limit=plan.images, validation=1 / 3, seed=run.seed)
+    plan = (
+        QUICK
+        if run.quick
+        else replace(FULL, **{k: v for k, v in vars(options).items() if k in CHANGED and v is not None})
+    )
+    images = plan.train + plan.validation
+    data = load_data(
+        "digits" if run.quick else options.data,
+        size=None if run.quick else (plan.size, plan.size),
+        limit=images,
+        validation=plan.validation / images,
+        seed=run.seed,
+    )
     rules = ("sandwich", "single_path") if run.quick else tuple(options.rules.split(","))
-    name = "-".join(map(str, ("quick" if run.quick else options.space, plan.images, plan.size, run.seed)))
+    folder = options.folder / "-".join(("quick" if run.quick else options.space, plan.name, str(run.seed)))
     space = SPACES[options.space](data.input, len(data.classes))
-    return Ranking(space, data, plan, options.folder / name, run.seed).figures(rules)
+    return Ranking(space, data, plan, folder, run.seed).figures(rules)
 
 
 if __name__ == "__main__":
@@ -262,10 +327,8 @@ if __name__ == "__main__":
     own.add_argument("--data", help="where CIFAR-10 is; needed but for --quick")
     own.add_argument("--folder", type=Path, default=Path("runs/ranking"), help="where everything is kept")
     own.add_argument("--space", choices=SPACES, default="mbconv")
-    own.add_argument("--images", type=int, help=f"in all, {FULL.images} by default; two thirds train")
-    own.add_argument("--size", type=int, help=f"pixels, {FULL.size} by default")
-    own.add_argument("--spread", type=int, help=f"networks over the range of cost, {FULL.spread} by default")
-    own.add_argument("--narrow", type=int, help=f"networks in a narrow band, {FULL.narrow} by default")
+    for name in CHANGED:
+        own.add_argument(f"--{name}", type=int, help=f"{getattr(FULL, name)} by default")
     own.add_argument("--rules", default=",".join(KINDS), help="joined by commas")
     chosen, rest = own.parse_known_args()
     if chosen.data is None and "--quick" not in rest and "--help" not in rest and "-h" not in rest:

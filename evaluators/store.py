@@ -79,7 +79,10 @@ def part_layouts(spec: Spec, x: FeatureType) -> tuple[Layout, ...]:
 
 
 def take(stored: Tensor, layout: Layout) -> Tensor:
-    """The view (a copy where segments are gathered) of a stored tensor that a parameter of this layout is."""
+    """The view (a copy where segments are gathered) of a stored tensor that a parameter of this layout is.
+
+    Segments begin where the stored extent, less what is left over, is divided by their number.
+    """
     if stored.shape == layout.shape:
         return stored
     for dim, segments in enumerate((layout.outputs, layout.inputs)):
@@ -88,7 +91,8 @@ def take(stored: Tensor, layout: Layout) -> Tensor:
             if segments == 1:
                 stored = stored.narrow(dim, 0, size)
             else:
-                parts = stored.unflatten(dim, (segments, -1))  # type: ignore[no-untyped-call]
+                whole = stored.narrow(dim, 0, stored.shape[dim] // segments * segments)
+                parts = whole.unflatten(dim, (segments, -1))  # type: ignore[no-untyped-call]
                 stored = parts.narrow(dim + 1, 0, size).flatten(dim, dim + 1)
     for dim in range(2, stored.dim()):
         if stored.shape[dim] != layout.shape[dim]:
@@ -121,7 +125,11 @@ class Store:
 
     def views(self, part: Part) -> dict[str, Tensor]:
         """The parameters of a part by their names in its module, as differentiable views."""
-        return {layout.name: take(self.at(part, layout), layout) for layout in part_layouts(part.spec, part.input)}
+        return {layout.name: self.view(self.at(part, layout), layout) for layout in part_layouts(part.spec, part.input)}
+
+    def view(self, stored: nn.Parameter, layout: Layout) -> Tensor:
+        """What a stored parameter is for a part that wants this layout, differentiable."""
+        return take(stored, layout)
 
     def at(self, part: Part, layout: Layout) -> nn.Parameter:
         """The stored parameter that a layout of a part is cut from."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from archfront.space.architecture import Architecture
 from archfront.space.network import Part, assemble
 from archfront.space.space import Space
 
-from .store import Store, part_layouts, take
+from .store import Store, part_layouts
 
 Calibration = Iterable[Tensor]
 """Batches of training images, without labels, from which a candidate's batch statistics are computed."""
@@ -28,13 +29,31 @@ class Supernet:
         seed: of the initial weights.
         device: where weights and candidates live.
         cached: how many parts to keep built.
+        store: how weights are laid out; `MappedStore` maps kernels to smaller ones with trained matrices.
     """
 
-    def __init__(self, space: Space, seed: int = 0, device: torch.device | str = "cpu", cached: int = 8192) -> None:
+    def __init__(
+        self,
+        space: Space,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        cached: int = 8192,
+        store: type[Store] = Store,
+    ) -> None:
         self.space = space
         self.device = torch.device(device)
-        self.store = Store(space, seed, device)
+        self.store = store(space, seed, device)
+        self._cached = cached
         self._part = lru_cache(maxsize=cached)(self._build_part)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the parts that were built."""
+        return {name: value for name, value in vars(self).items() if name != "_part"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.device = next(iter(self.store.parameters.values())).device  # where the weights arrived
+        self._part = lru_cache(maxsize=self._cached)(self._build_part)
 
     def _build_part(self, part: Part) -> nn.Module:
         """The module of a part without weights of its own: parameters on the meta device, constant buffers real."""
@@ -92,6 +111,7 @@ class Candidate:
     ) -> None:
         self.architecture = architecture
         self.module = module
+        self.store = store
         self.cuts = [
             (f"{prefix}.{layout.name}" if prefix else layout.name, store.at(part, layout), layout)
             for prefix, part in places
@@ -100,7 +120,7 @@ class Candidate:
 
     def parameters(self) -> dict[str, Tensor]:
         """The parameters by their names in the stand-alone module, as differentiable views of the store."""
-        return {name: take(stored, layout) for name, stored, layout in self.cuts}
+        return {name: self.store.view(stored, layout) for name, stored, layout in self.cuts}
 
     def train(self) -> Candidate:
         """Normalise by the statistics of each batch."""
@@ -116,23 +136,31 @@ class Candidate:
         output: Tensor = functional_call(self.module, self.parameters(), (x,))
         return output
 
-    @torch.no_grad()
     def calibrate(self, batches: Calibration) -> Candidate:
-        """Compute the batch statistics afresh: the average over `batches`, nothing kept from before.
-
-        Shared weights serve architectures with different activations, so running averages of training mean nothing for
-        any of them (Yu and Huang, 2019, Universally Slimmable Networks). Leaves the candidate in evaluation mode.
-        """
-        self.module.eval()
-        normalisations = [m for m in self.module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-        momenta = [m.momentum for m in normalisations]
-        for normalisation in normalisations:
-            normalisation.reset_running_stats()
-            normalisation.momentum = None  # a plain average over all batches
-            normalisation.train()
-        for batch in batches if normalisations else ():
-            self(batch)
-        for normalisation, momentum in zip(normalisations, momenta, strict=True):
-            normalisation.momentum = momentum
-            normalisation.eval()
+        """Compute the batch statistics afresh, as `calibrate` does. Leaves the candidate in evaluation mode."""
+        calibrate(self.module, batches, self)
         return self
+
+
+@torch.no_grad()
+def calibrate(module: nn.Module, batches: Calibration, run: Callable[[Tensor], Tensor] | None = None) -> None:
+    """Compute the batch statistics of a module afresh: the average over `batches`, nothing kept from before.
+
+    Shared weights serve architectures with different activations, so running averages of training mean nothing for
+    any of them (Yu and Huang, 2019, Universally Slimmable Networks). Leaves the module in evaluation mode.
+
+    Args:
+        run: runs a batch through the module, where it is not called itself.
+    """
+    module.eval()
+    normalisations = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    momenta = [m.momentum for m in normalisations]
+    for normalisation in normalisations:
+        normalisation.reset_running_stats()
+        normalisation.momentum = None  # a plain average over all batches
+        normalisation.train()
+    for batch in batches if normalisations else ():
+        (run or module)(batch)
+    for normalisation, momentum in zip(normalisations, momenta, strict=True):
+        normalisation.momentum = momentum
+        normalisation.eval()

@@ -19,14 +19,22 @@ Accepts = Callable[[Architecture], bool]
 
 
 def spread_over_cost(
-    space: Space, count: int, seed: int = 0, bounds: Bounds | None = None, accepts: Accepts | None = None
+    space: Space,
+    count: int,
+    seed: int = 0,
+    bounds: Bounds | None = None,
+    accepts: Accepts | None = None,
+    leaning: bool = True,
 ) -> list[Architecture]:
     """`count` distinct architectures whose multiply-adds divide the reachable range about evenly, on a log scale.
 
-    Each of a pool leans towards small or large options to a degree of its own, so that the pool reaches both ends of
-    the space; for each of `count` costs from its least to its greatest the nearest one that is left is taken.
+    For each of `count` costs from the least to the greatest of a pool the nearest one that is left is taken. With
+    `leaning` each of the pool leans towards small or large options to a degree of its own, so that the pool reaches both
+    ends of the space; what is large then is large in everything, and counting orders it well. Without, sites are drawn
+    one by one.
     """
-    pool = _distinct(_leaning(space, seed, bounds), count, accepts)
+    source = _leaning(space, seed, bounds) if leaning else _random(space, random.Random(seed), bounds)
+    pool = _distinct(source, count, accepts)
     logs = {architecture: math.log(cost(architecture).macs) for architecture in pool}
     low, high = min(logs.values()), max(logs.values())
     taken: list[Architecture] = []

@@ -10,6 +10,7 @@ from .domains import int_range, one_of, tied
 from .errors import SpaceError, nearest
 from .library.block.absolute_position import AbsolutePosition
 from .library.block.convnext import ConvNeXt
+from .library.block.hytra import HyTraLayer
 from .library.block.mbconv import MBConv
 from .library.block.metaformer import MetaFormer
 from .library.block.unireplk import UniRepLK
@@ -321,3 +322,21 @@ def cells(x: Feature, classes: int) -> Space:
             head=PyramidClassifier(classes=classes),
         ),
     )
+
+
+@preset("finding where to downsample and where attention begins, 16 px and more: the HyTra fabric of BossNAS")
+def hytra(x: Feature, classes: int) -> Space:
+    """Four stages of up to four layers; each layer chooses convolution or attention, and whether to go to the next scale.
+
+    There are four scales, from 32 channels to 256; attention is open to the two coarsest. A path may end at any of them.
+    """
+    stride, scales = entry_stride(x, 4, 3), 4
+    coarse = x.at(stride=stride).at(stride=2 ** (scales - 2))
+    layer = HyTraLayer(
+        core=one_of("conv", "attention"),
+        down=one_of(False, True),
+        widest=32 * 2 ** (scales - 1),
+        most_positions=coarse.size[0] * coarse.size[1],
+    )
+    stages = tuple(Stage(width=32, depth=int_range(2, 4), block=layer) for _ in range(4))
+    return Space(x, Network(stem=entry(32, stride), stages=stages, head=Classifier(classes=classes)))

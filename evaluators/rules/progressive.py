@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from archfront.space.resolve import Assignment
+from archfront.space.space import Space
 from archfront.space.spec import Paper
 
+from ..kernel_maps import MappedStore
 from ..supernet import Supernet
 from .rule import Rule, Step, ends, extreme
 
@@ -23,9 +25,8 @@ class ProgressiveShrinking(Rule):
     In the first quarter the largest option is taken at every ordered site, later only at those of kinds that have not
     opened yet (a kind is the last word of a site's path). Unordered sites (operators, gates) are drawn all along. After
     the first quarter the weights are copied, and every step trains `randoms` architectures (one at least) on labels and,
-    equally, on what the largest one says with the copied weights. The paper has its own learning rates and epochs for
-    every phase, and maps kernels to smaller ones with learnt matrices; here one schedule serves all, and a smaller kernel
-    is the centre of the larger.
+    equally, on what the largest one says with the copied weights. Kernels are mapped to smaller ones by trained matrices.
+    The paper has its own learning rates and epochs for every phase; here one schedule serves all.
     """
 
     name = "progressive"
@@ -37,8 +38,13 @@ class ProgressiveShrinking(Rule):
 
     def __init__(self, supernet: Supernet, *args: Any, **options: Any) -> None:
         super().__init__(supernet, *args, **options)
-        self.teacher = Supernet(supernet.space, device=supernet.device)
+        self.teacher = Supernet(supernet.space, device=supernet.device, store=type(supernet.store))
         self.copied = torch.zeros((), dtype=torch.int64)
+
+    @classmethod
+    def make_supernet(cls, space: Space, seed: int = 0, device: torch.device | str = "cpu") -> Supernet:
+        """The supernet that this rule trains."""
+        return Supernet(space, seed, device, store=MappedStore)
 
     @property
     def buffers(self) -> dict[str, Tensor]:

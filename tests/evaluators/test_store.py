@@ -7,7 +7,12 @@ import torch
 from torch import nn
 
 from archfront.evaluators.store import Layout, Store, SupernetError, layouts, take
-from archfront.space import Space
+from archfront.evaluators.supernet import Supernet
+from archfront.space import Network, Space, Stage, one_of
+from archfront.space.library.block.res2net import Res2Net
+from archfront.space.library.head.classifier import Classifier
+from archfront.space.library.stem.convolution import ConvStem
+from archfront.space.types import Image
 
 
 def test_leading_channels_and_centre_of_kernels() -> None:
@@ -24,6 +29,28 @@ def test_fused_segments_are_sliced_one_by_one() -> None:
     assert torch.equal(found, expected)
     found = take(stored.T.contiguous(), Layout("merge", "merge", (3, 6), inputs=3))
     assert torch.equal(found, expected.T)
+
+
+def test_segments_that_do_not_divide_the_stored_extent_leave_its_end_out() -> None:
+    stored = torch.arange(11 * 2.0).reshape(11, 2)
+    found = take(stored, Layout("split", "split", (4, 2), outputs=4))
+    assert torch.equal(found, stored[[0, 2, 4, 6]])  # four segments of 2 rows, 3 rows left over
+
+
+def test_chunks_of_a_narrower_hierarchy_are_the_leading_channels_of_the_stored_ones() -> None:
+    block = Res2Net(scale=one_of(2, 4), base_width=one_of(16, 32))
+    stages = (Stage(width=64, block=block),)
+    space = Space(Image(1, 8, 8), Network(stem=ConvStem(width=64), stages=stages, head=Classifier(classes=4)))
+    supernet = Supernet(space)
+    (key,) = (name for name in supernet.store.parameters if "reduce" in name and name.endswith("Conv2d/weight"))
+    stored = supernet.store.parameters[key]
+    assert stored.shape[0] == 4 * 8  # four chunks of 8 channels
+    for architecture in space:
+        part = next(part for part in architecture.parts if isinstance(part.spec, Res2Net))
+        assert isinstance(part.spec, Res2Net)
+        views, scale, chunk = supernet.store.views(part), part.spec.scale, part.spec.base_width // 4
+        starts = [i * 32 // scale for i in range(scale)]
+        assert torch.equal(views["reduce.conv.weight"], torch.cat([stored[start : start + chunk] for start in starts]))
 
 
 def test_a_full_parameter_is_the_stored_one_itself() -> None:

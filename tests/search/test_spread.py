@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 
 import numpy as np
 import pytest
@@ -46,6 +47,18 @@ def test_the_spread_divides_the_whole_range_about_evenly(space: Space) -> None:
     assert math.log(macs[-1] / macs[0]) > 0.85 * span
     steps = [math.log(b / a) for a, b in itertools.pairwise(macs)]
     assert max(steps) < 2.5 * span / 11
+
+
+def test_without_leaning_large_widths_are_as_often_shallow(space: Space) -> None:
+    def together(leaning: bool) -> float:
+        """The correlation between width and depth of the first stage over a spread."""
+        choices = [space.choices(a) for a in spread_over_cost(space, 60, leaning=leaning)]
+        pairs = [(float(c["stages[0].width"]), float(c["stages[0].depth"])) for c in choices]  # type: ignore[arg-type]
+        return float(np.corrcoef(np.array(pairs).T)[0, 1])
+
+    drawn = {space.sample(rng, over="sites") for rng in [random.Random(0)] for _ in range(60 * 40)}
+    assert set(spread_over_cost(space, 60, leaning=False)) <= drawn
+    assert together(leaning=False) < together(leaning=True) - 0.1
 
 
 def test_the_same_seed_draws_the_same(space: Space) -> None:

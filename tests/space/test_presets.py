@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from math import prod
 
 import pytest
@@ -35,6 +36,7 @@ COSTS = {
     "metaformer": (0.3, 8, 10, 200),
     "isotropic": (0.1, 6, 5, 400),
     "cells": (0.05, 1.5, 3, 50),
+    "hytra": (0.03, 6, 3, 300),
 }
 
 
@@ -65,6 +67,18 @@ def test_the_cells_are_those_that_read_the_cell_before_them() -> None:
     cells = prod((states * operators) ** 2 for states in nodes)
     cells -= prod(((states - 1) * operators) ** 2 for states in nodes)
     assert PRESETS["cells"].make(Image(3, 32, 32), 10).size == 2 * cells**2
+
+
+def test_the_fabric_holds_every_path_over_its_scales() -> None:
+    def paths(layers: int, scale: int) -> int:
+        """Ways through this many more layers; attention is open to the two coarsest of four scales."""
+        if not layers:
+            return 1
+        return sum((2 if to >= 2 else 1) * paths(layers - 1, to) for to in (scale, scale + 1) if to < 4)
+
+    assert PRESETS["hytra"].make(Image(3, 32, 32), 10).size == sum(
+        paths(sum(depths), 0) for depths in product(range(2, 5), repeat=4)
+    )
 
 
 @presets

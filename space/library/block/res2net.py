@@ -66,7 +66,7 @@ class Res2NetBottleneck(nn.Module):
         in_channels: int,
         out_channels: int,
         hidden: int,
-        hierarchy: nn.Module,
+        hierarchy: Hierarchy,
         stride: int = 1,
         activation: str = "relu",
         gate: nn.Module | None = None,
@@ -74,6 +74,8 @@ class Res2NetBottleneck(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        self.fused_outputs = {"reduce": hierarchy.scale}
+        self.fused_inputs = {"expand": hierarchy.scale}
         self.reduce = ConvNormAct(in_channels, hidden, activation=activation)
         self.hierarchy = hierarchy
         self.expand = ConvNormAct(hidden, out_channels)
