@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .commands import audit, blocks, device, doctor, export, init, profile, replay, report, search, spaces
+from .commands import audit, blocks, device, doctor, export, init, profile, report, search, spaces
 
 EXIT_CODES = """Exit codes: 0 done · 1 unexpected error, or files cannot be written · 2 wrong usage or input ·
 3 nothing keeps the budget · 130 interrupted"""
@@ -84,7 +84,6 @@ for command in (search.search, report.report, export.export, audit.audit, profil
 app.add_typer(blocks.app, name="blocks")
 app.add_typer(spaces.app, name="spaces")
 app.add_typer(device.app, name="device")
-app.command()(replay.replay)
 app.command()(init.init)
 app.command()(doctor.doctor)
 

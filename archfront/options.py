@@ -17,6 +17,10 @@ SHORT: dict[str, tuple[str, ...]] = {
     "budget": ("budget",),
     "seed": ("seed",),
     "storage": ("storage",),
+    "backend": ("backend",),
+    "cluster": ("cluster", "address"),
+    "workers": ("cluster", "workers"),
+    "evaluator": ("evaluator",),
     "data": ("data", "source"),
     "size": ("data", "size"),
     "limit": ("data", "limit"),
@@ -27,9 +31,11 @@ SHORT: dict[str, tuple[str, ...]] = {
     "patience": ("search", "patience"),
     "objectives": ("search", "objectives"),
     "epochs": ("supernet", "epochs"),
+    "alone_epochs": ("alone", "epochs"),
     "final_epochs": ("final", "epochs"),
     "members": ("final", "members"),
     "references": ("final", "references"),
+    "blocks_from": ("latency", "blocks_from"),
 }
 """Short names of settings, and the keys in study.toml that they stand for."""
 

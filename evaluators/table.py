@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTE = b"archfront"
-"""The key under which a parquet file says which of its columns are sites: {"sites": [...]}."""
+"""The key under which a parquet file says which of its columns are sites, and how it was made: {"sites": [...]}."""
 
 _BOUND = re.compile(r"^\s*(\S+?)\s*(<=|>=)\s*([-+0-9.eE]+)\s*$")
 
@@ -76,15 +76,19 @@ class Table:
             raise TableError(f"{file} is neither parquet nor .csv: {error}") from None
         return Table(frame, _matching(frame, tuple(sites) or tuple(noted)))
 
-    def write(self, file: str | Path) -> None:
-        """Write a parquet file that `read` takes without being told the sites."""
+    def write(self, file: str | Path, made: Mapping[str, Any] | None = None) -> None:
+        """Write a parquet file that `read` takes without being told the sites.
+
+        Args:
+            made: how the table was made, for those who find it; kept in the file as "made".
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         from archfront.space.files import replace_file
 
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        note = json.dumps({"sites": self.sites}).encode()
+        note = json.dumps({"sites": self.sites} | ({} if made is None else {"made": made})).encode()
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), NOTE: note})
         replace_file(file, lambda path: pq.write_table(table, path, compression="zstd"))
 
@@ -149,7 +153,10 @@ def _matching(frame: pd.DataFrame, patterns: Sequence[str]) -> tuple[str, ...]:
         raise TableError(f"say which columns hold choices, by name or pattern; columns: {', '.join(columns)}")
     found: dict[str, None] = {}
     for pattern in patterns:
-        matching = [column for column in columns if fnmatchcase(column, pattern)]
+        exact = (
+            [pattern] if pattern in columns else []
+        )  # names of sites have brackets, which mean something in patterns
+        matching = exact or [column for column in columns if fnmatchcase(column, pattern)]
         if not matching:
             raise TableError(f"no column is called {pattern!r}{nearest(pattern, columns)}")
         found |= dict.fromkeys(matching)

@@ -200,9 +200,7 @@ class LatencyTable:
             evict=EVICT,
         )
         probed = {overhead: (Overhead(), Probe.INPUT), **named}
-        results = measure(
-            probed, self.profile, schedule, progress, max_seconds / 2, failed=failed, device=self.device
-        )
+        results = measure(probed, self.profile, schedule, progress, max_seconds / 2, failed=failed, device=self.device)
         warm = agreed(np.array([result.process_ms for result in results.values()]))
         cold = agreed(np.array([result.cold_process_ms for result in results.values()]))
         rows = dict(zip(results, zip(warm, cold - warm, strict=True), strict=True))

@@ -18,14 +18,21 @@ if TYPE_CHECKING:
 
     from .report import ReportData
 
-STAND_INS = {"accuracy": "supernet_accuracy", "latency_ms": "predicted_latency_ms"}
-"""What every candidate is compared by during the search, in place of what only the front is measured for."""
+STAND_INS = {"accuracy": ("supernet_accuracy", "alone_accuracy"), "latency_ms": ("predicted_latency_ms",)}
+"""What every candidate is compared by during the search, in place of what only the front is measured for: one of them."""
 
-READ_FIRST = ("accuracy", "test_accuracy", "supernet_accuracy", "latency_ms", "predicted_latency_ms")
+READ_FIRST = (
+    "accuracy",
+    "test_accuracy",
+    "supernet_accuracy",
+    "alone_accuracy",
+    "latency_ms",
+    "predicted_latency_ms",
+)
 
 PAIR_TITLES = {"accuracy": "Accuracy (validation)", "latency_ms": "Latency"}
 
-FINALS = {estimate: final for final, estimate in STAND_INS.items()}
+FINALS = {estimate: final for final, estimates in STAND_INS.items() for estimate in estimates}
 
 
 def canonical(name: str) -> str:
@@ -70,9 +77,9 @@ def axes(data: ReportData) -> Axes:
     """
     present = present_metrics(data.trials)
     paired = [
-        Axis(f"best:{final}", PAIR_TITLES[final], (final, estimate))
-        for final, estimate in STAND_INS.items()
-        if final in present or estimate in present
+        Axis(f"best:{final}", PAIR_TITLES[final], (final, search_metric(data.trials, final, estimates[0])))
+        for final, estimates in STAND_INS.items()
+        if final in present or set(estimates) & set(present)
     ]
     single = [Axis(name, METRICS[name].title, (name,)) for name in present]
     every = paired + single
@@ -86,16 +93,16 @@ def axes(data: ReportData) -> Axes:
     return Axes(tuple(dict.fromkeys((*every, right, up))), right, up)
 
 
-def search_metric(trials: pd.DataFrame, name: str) -> str:
+def search_metric(trials: pd.DataFrame, name: str, otherwise: str = "") -> str:
     """The metric by which all candidates can be compared in place of `name`: its stand-in where the table has one."""
-    estimate = STAND_INS.get(name)
-    return estimate if estimate is not None and estimate in trials and trials[estimate].notna().any() else name
+    known = (e for e in STAND_INS.get(name, ()) if e in trials and trials[e].notna().any())
+    return next(known, otherwise or name)
 
 
 def best_known(trials: pd.DataFrame, name: str) -> pd.Series[float]:
     """`name` where it was measured, its stand-in elsewhere."""
     name = FINALS.get(name, name)
-    columns = [trials[c].astype(float) for c in (name, STAND_INS.get(name, "")) if c in trials]
+    columns = [trials[c].astype(float) for c in dict.fromkeys((name, search_metric(trials, name))) if c in trials]
     if not columns:
         return trials["number"].astype(float) * math.nan
     return columns[0] if len(columns) == 1 else columns[0].combine_first(columns[1])
@@ -147,7 +154,7 @@ class Effect:
 
 
 def effects(data: ReportData, name: str) -> list[Effect]:
-    """The effect of every site on metric `name` over the feasible candidates, strongest first.
+    """The effect of every site on metric `name` over the feasible candidates that came to their end, strongest first.
 
     Sites where fewer than two options were seen twice are left out. The share is eta squared, the between-group sum of
     squares over the total (Fisher, 1925, Statistical Methods for Research Workers).
@@ -155,6 +162,8 @@ def effects(data: ReportData, name: str) -> list[Effect]:
     if name not in data.trials:
         return []
     trials = data.trials[(data.trials["state"] == "complete") & data.trials[name].notna()]
+    if "stopped_epochs" in trials:  # accuracies after different numbers of epochs do not compare
+        trials = trials[trials["stopped_epochs"].isna()]
     groups: dict[str, dict[str, list[float]]] = {}
     for text, value in zip(trials["sites"], trials[name].astype(float), strict=True):
         for site, label in (json.loads(text) if isinstance(text, str) and text else {}).items():

@@ -17,7 +17,7 @@ from archfront.search.final import Finalist, load_finalists
 from archfront.search.known import load_known
 from archfront.search.storage import exists, explained, open_storage, storage_url
 from archfront.search.study import Study
-from archfront.search.trials import FINAL_METRIC, OBJECTIVES, Trial, quiet_optuna, read_trial
+from archfront.search.trials import FINAL_METRIC, Trial, quiet_optuna, read_trial, search_metrics
 from archfront.space.files import replace_file
 
 from .report import COLUMNS, ReportData
@@ -137,7 +137,9 @@ def load_results(study: Study) -> ReportData:
         space_size=about["space"]["size"],
         input=about["space"]["input"],
         data=_data_text(data),
-        objectives=tuple(FINAL_METRIC.get(OBJECTIVES[name], OBJECTIVES[name]) for name in config.search.objectives),
+        objectives=tuple(
+            FINAL_METRIC.get(name, name) for name in search_metrics(config.search.objectives, config.evaluator)
+        ),
         budget={bound.metric: (_finite(bound.low), _finite(bound.high)) for bound in budget.bounds},
         trials=table(trials, finalists, budget),
         references=known_table(load_known(study)),
@@ -182,6 +184,12 @@ def _notes(
     left = sum(not finalist.front for finalist in finalists)
     if left:
         yield f"{left} of {len(finalists)} networks left the front, or broke the budget, once they were measured."
+    stopped = sum(trial.stopped for trial in trials)
+    if stopped:
+        yield (
+            f"{stopped:,} of {len(trials):,} trainings were stopped early, where others were better in accuracy and costs "
+            "together: they are shown with the accuracy they had reached, and were not considered for the front."
+        )
     failed = [trial for trial in trials if not trial.complete]
     if failed:
         yield f"{len(failed)} candidates failed; the first: {failed[0].reason}"

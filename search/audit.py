@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -25,10 +26,13 @@ from archfront.space.errors import ArchfrontError
 from archfront.space.files import replace_file, write_text
 
 from .audit_figures import COUNTS, SUPERNET, Network, compare, plain
+from .cluster.connection import connect
+from .cluster.trainings import Trainings
+from .config import StudyConfig
 from .engine import Search
 from .progress import Reporter, Silent
 from .spread import spread_over_cost, within_band
-from .study import Study, read_json
+from .study import Study, StudyError, read_json
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,12 @@ class Audit:
     Args:
         search: of the study; what is missing up to the trained supernet is done first.
         options: what to train.
+        where: settings that say where networks are trained; by default those of the study.
     """
 
     search: Search
     options: AuditOptions
+    where: StudyConfig | None = None
 
     def run(self) -> dict[str, Any]:
         """Everything; writes audit.json and audit.parquet, and gives what audit.json holds.
@@ -120,13 +126,32 @@ class Audit:
         return StandAlone(self.search.study.path / "audit", self.search.data, self.search.task, self.recipe)
 
     def _train(self) -> None:
-        """Train what no other process is training, until nothing is left to begin."""
+        """Train what no other process is training, until nothing is left to begin; on a cluster, until all is done."""
         every = {architecture for architectures in self.groups.values() for architecture in architectures}
         todo = [(a, seed) for seed in range(self.options.seeds) for a in sorted(every, key=lambda a: a.digest)]
         with self.search.reporter.track("Training networks alone", len(todo)) as advance:
-            for number, (architecture, seed) in enumerate(todo):
-                self.alone.train(architecture, seed)
+            for number, _ in enumerate(self._trained(todo)):
                 advance(number + 1, "")
+
+    def _trained(self, todo: Sequence[tuple[Architecture, int]]) -> Iterator[None]:
+        """Train these, telling of each that is over."""
+        where = self.where or self.search.config
+        if where.backend == "local":
+            for architecture, seed in todo:
+                self.alone.train(architecture, seed)
+                yield
+            return
+        cluster, left = where.cluster, [pair for pair in todo if self.alone.goal(*pair) is not None]
+        yield from [None] * (len(todo) - len(left))
+        if not left:
+            return
+        with connect(cluster.address, cluster.workers) as found:
+            trainings = Trainings(found, self.alone, self.search.space, workers=cluster.workers, gpus=cluster.gpus)
+            with closing(trainings):
+                for training in trainings.every(left):
+                    if training.error is not None:
+                        raise training.error
+                    yield
 
     def _networks(self) -> tuple[list[Network], list[dict[str, str]]]:
         """Every architecture with its accuracies and ratings, and those whose training failed with the reason."""
@@ -154,7 +179,7 @@ def rate(search: Search, trained: Sequence[tuple[str, Architecture, tuple[float,
             ratings |= {name: m.value for name, m in proxies.evaluate(architecture).items()}
             try:
                 ratings[SUPERNET] = search.rating.evaluate(architecture)[SUPERNET].value
-            except NonFiniteError:
+            except (Diverged, NonFiniteError):
                 ratings[SUPERNET] = math.nan  # ranks last
             rated.append(Network(architecture, group, accuracies, ratings))
             advance(len(rated), "")
@@ -182,13 +207,26 @@ def write_table(study: Study, found: Mapping[str, Any]) -> None:
 
 
 def audit_study(
-    study: Study, options: AuditOptions, reporter: Reporter | None = None, threads: int = 1
+    study: Study,
+    options: AuditOptions,
+    reporter: Reporter | None = None,
+    threads: int = 1,
+    where: StudyConfig | None = None,
 ) -> dict[str, Any]:
-    """Run or resume an audit of a study; see `Audit`."""
+    """Run or resume an audit of a study; see `Audit`.
+
+    Raises:
+        StudyError: the study has no supernet.
+    """
+    config = study.config
+    if config.evaluator != "supernet":
+        raise StudyError(
+            f"{study.path} has no supernet to audit: its candidates are rated by evaluator = {config.evaluator!r}"
+        )
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return Audit(Search(study, study.config, reporter or Silent()), options).run()
+        return Audit(Search(study, config, reporter or Silent()), options, where).run()
     finally:
         torch.set_num_threads(before)
 

@@ -35,6 +35,7 @@ _UNITS = {
     "energy_mj": _ENERGY,
     "accuracy": _SHARE,
     "supernet_accuracy": _SHARE,
+    "alone_accuracy": _SHARE,
     "test_accuracy": _SHARE,
 }
 

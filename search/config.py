@@ -15,6 +15,9 @@ from archfront.space.errors import ArchfrontError, nearest
 
 from .budget import Budget, BudgetError
 
+EVALUATORS = ("supernet", "alone")
+"""What may rate candidates."""
+
 
 class ConfigError(ArchfrontError, ValueError):
     """A configuration that cannot be read: names the key, and the line where it stands."""
@@ -49,6 +52,11 @@ class SupernetConfig(Recipe):
     calibration_images: int = Field(
         512, ge=16, description="images from which batch statistics of a candidate are computed"
     )
+    tuning_images: int = Field(
+        0,
+        ge=0,
+        description="training images that a copy of a candidate's weights is trained on, once, before it is rated",
+    )
 
     @field_validator("rule")
     @classmethod
@@ -66,6 +74,17 @@ class SupernetConfig(Recipe):
         return self
 
 
+class AloneConfig(Recipe):
+    """How candidates are trained one by one, where evaluator = "alone"."""
+
+    epochs: int = Field(27, ge=1)
+    eta: int = Field(
+        3,
+        ge=1,
+        description="after 1, eta, eta², ... epochs only the best 1/eta go on; 1 trains every candidate to the end",
+    )
+
+
 class SearchConfig(_Section):
     """How candidates are proposed."""
 
@@ -74,7 +93,9 @@ class SearchConfig(_Section):
     population: int = Field(
         24, ge=4, description="of NSGA-II and III; the number of random candidates other samplers start with"
     )
-    minutes: float | None = Field(None, gt=0, description="stop proposing after this long, counted over all runs")
+    minutes: float | None = Field(
+        None, gt=0, description="stop proposing after this long, counted over all runs and workers"
+    )
     patience: int | None = Field(
         None, ge=2, description="stop after so many candidates that together raised the hypervolume by less than 0.1 %"
     )
@@ -100,8 +121,22 @@ class LatencyConfig(_Section):
     blocks: int = Field(300, ge=4, description="distinct blocks measured for the table; others are interpolated")
     calibration: int = Field(12, ge=4, description="whole networks measured to calibrate predictions")
     seconds: float = Field(60, gt=0, description="time for table and calibration")
+    blocks_from: str = Field(
+        "",
+        description="a study or its latency.json, of another device too: its blocks are taken, and only whole networks "
+        "are measured to calibrate them",
+    )
     processes: int = Field(3, ge=1, description="fresh processes that the front is measured in")
     final_seconds: float = Field(30, gt=0, description="time for measuring the front")
+
+    @field_validator("blocks_from")
+    @classmethod
+    def _table(cls, value: str) -> str:
+        """The file by its whole path, so that the study is found to be the same from any folder."""
+        if not value:
+            return value
+        path = Path(value).resolve()
+        return str(path / "latency.json" if path.is_dir() else path)
 
 
 class FinalConfig(Recipe):
@@ -121,21 +156,44 @@ class FinalConfig(Recipe):
     )
 
 
+class ClusterConfig(_Section):
+    """Where candidates are evaluated with backend = "ray"."""
+
+    address: str = Field(
+        "", description='HOST:PORT of a running cluster, or "auto"; by default one starts on this machine'
+    )
+    workers: int | None = Field(
+        None, ge=1, description="processes, each with one CPU; by default as many as the cluster has CPUs, at any time"
+    )
+    ahead: int = Field(
+        2,
+        ge=1,
+        description="candidates under way for every worker; workers * ahead decides the order of trials, whatever the backend",
+    )
+    gpus: float = Field(0.0, ge=0, description="share of a GPU for every worker, which then evaluates there")
+
+
 class StudyConfig(_Section):
     """One search."""
 
     space: str = Field("micro", description='a ready space, a .yaml/.json file, or "file.py:name"')
     device: str = Field("local-cpu", description="the profile that latency is measured on")
     budget: str = Field("", description='such as "latency<=5ms, params<=2M"')
+    evaluator: str = Field(
+        "supernet", description='who rates candidates: the "supernet", or training each of them "alone"'
+    )
     seed: int = 0
+    backend: Literal["local", "ray"] = Field("local", description="this process, or the workers of a Ray cluster")
     storage: str = Field(
         "", description="any storage URL of Optuna, or journal:FILE; by default study.journal in the study"
     )
     data: DataConfig = DataConfig()
     supernet: SupernetConfig = SupernetConfig()
+    alone: AloneConfig = AloneConfig()
     search: SearchConfig = SearchConfig()
     latency: LatencyConfig = LatencyConfig()
     final: FinalConfig = FinalConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @field_validator("space")
     @classmethod
@@ -145,6 +203,15 @@ class StudyConfig(_Section):
         if colon and file.endswith(".py"):
             return f"{Path(file).resolve()}:{name}"
         return str(Path(value).resolve()) if value.endswith((".json", ".yaml", ".yml")) else value
+
+    @field_validator("evaluator")
+    @classmethod
+    def _known_evaluator(cls, value: str) -> str:
+        if value.startswith("table:"):
+            raise ValueError("a table has no space, data or device: use archfront search --evaluator table:FILE alone")
+        if value not in EVALUATORS:
+            raise ValueError(f"unknown evaluator {value!r}{nearest(value, EVALUATORS)}")
+        return value
 
     @field_validator("budget")
     @classmethod

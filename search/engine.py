@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from archfront.evaluators.accuracy import SupernetAccuracy, fine_tune, score
-from archfront.evaluators.data import Dataset, load_data
+from archfront.evaluators.accuracy import Evaluator, SupernetAccuracy, fine_tune, score
+from archfront.evaluators.data import Dataset, batches, load_data
+from archfront.evaluators.deployed import BATCH, in_int8
 from archfront.evaluators.rules import rule_named
+from archfront.evaluators.stand_alone import AloneAccuracy, StandAlone
 from archfront.evaluators.supernet import Supernet
 from archfront.evaluators.task import Classification, Task
-from archfront.evaluators.train import Training
+from archfront.evaluators.train import Recipe, Training
+from archfront.evaluators.tuned import TunedAccuracy
 from archfront.hw_profiles.cost import cost, part_cost
 from archfront.hw_profiles.metrics import Measurement, metric
 from archfront.hw_profiles.profile import profile
 from archfront.hw_profiles.table import LatencyTable
+from archfront.hw_profiles.transport import Transport
 from archfront.space.architecture import Architecture
 from archfront.space.serial import encode
 from archfront.space.space import Space
@@ -31,8 +36,12 @@ from archfront.space.walk import Bounds
 
 from .about import counted, write_about
 from .budget import Bound, Budget, BudgetError
+from .cluster.backend import RayBackend
+from .cluster.connection import connect
+from .cluster.meter import device_of
+from .cluster.trainings import TrainingBackend, Trainings
 from .config import StudyConfig
-from .evaluation import Local
+from .evaluation import Backend, Local
 from .feasible import Region
 from .final import Finalist, decide, load_finalists, ranked_front, save_finalists
 from .known import known_networks, load_known, save_known
@@ -40,12 +49,13 @@ from .latency import NEVER, LatencyModel
 from .pareto import recent_gain
 from .progress import Reporter, Silent
 from .propose import Proposer, objective_values
+from .rungs import Rungs
 from .samplers import make_sampler
 from .spaces import find_space
 from .storage import storage_url
 from .study import Study, StudyError
 from .surrogate.within import Within
-from .trials import FINAL_METRIC, OBJECTIVES, Trial, TrialLog
+from .trials import FINAL_METRIC, Trial, TrialLog, search_metrics
 
 ADDITIVE = ("params", "macs", "latency_ms", "peak_excess")
 """What adds up over parts; `peak_excess` stands for peak memory: the number of parts that break its bound."""
@@ -90,7 +100,7 @@ class Search:
             return self._finish()
 
     def prepare(self) -> None:
-        """What comes before candidates are evaluated: checks, predicted latency, the trained supernet."""
+        """What comes before candidates are evaluated: checks, predicted latency, the trained supernet if one rates."""
         self.study.settle(self.config)
         self._remember()
         _ = self.known  # before anything is measured
@@ -99,7 +109,8 @@ class Search:
         self.latency.prepare()
         self._explain()
         self.region.check()
-        self._train()
+        if self.config.evaluator == "supernet":
+            self._train()
         _ = self.log  # one process at a time makes the tables of a database
 
     # ------------------------------------------------------------------ what the search is about
@@ -149,7 +160,7 @@ class Search:
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that stand for the objectives while searching."""
-        return tuple(OBJECTIVES[name] for name in self.config.search.objectives)
+        return search_metrics(self.config.search.objectives, self.config.evaluator)
 
     @cached_property
     def final_metrics(self) -> tuple[str, ...]:
@@ -167,7 +178,18 @@ class Search:
             self.config.seed,
             self.reporter,
             self._exact_bounds,
+            self._device,
         )
+
+    @contextmanager
+    def _device(self) -> Iterator[Transport | None]:
+        """Where latency is measured: None for where the profile says, else a node of the cluster that is the device."""
+        cluster, profile = self.config.cluster, self.latency.profile
+        if self.config.backend == "local" or not cluster.address or profile.transport != "local":
+            yield None
+            return
+        with connect(cluster.address) as found, device_of(found, profile, self.reporter.note) as device:
+            yield device
 
     def _exact_bounds(self, table: LatencyTable) -> Bounds | None:
         """The bounds on exact counts, and half as much latency again as the budget has, by parts."""
@@ -177,7 +199,10 @@ class Search:
             return counted.params, counted.macs, min(table.part_ms(spec, x), NEVER)
 
         low = np.array([self.budget["params"].low, self.budget["macs"].low, -np.inf])
-        high = np.array([self.budget["params"].high, self.budget["macs"].high, 1.5 * self.budget["latency_ms"].high])
+        # what blocks take on another device bounds nothing before it is calibrated
+        here = table.blocks_of.digest == table.profile.digest
+        slowest = 1.5 * self.budget["latency_ms"].high if here else np.inf
+        high = np.array([self.budget["params"].high, self.budget["macs"].high, slowest])
         return Bounds(costs, low, high) if np.isfinite([*low[:2], *high]).any() else None
 
     @cached_property
@@ -283,9 +308,47 @@ class Search:
             training.run(lambda step, total, loss: advance(step, f"loss {loss:.2f}"))
 
     @cached_property
-    def rating(self) -> SupernetAccuracy:
+    def rating(self) -> SupernetAccuracy | TunedAccuracy:
         """Rates candidates with the shared weights."""
-        return SupernetAccuracy(self.supernet, self.data, self.task, self.config.supernet.calibration_images)
+        own = self.config.supernet
+        shared = SupernetAccuracy(self.supernet, self.data, self.task, own.calibration_images)
+        if not own.tuning_images:
+            return shared
+        images = self.data.train.take(torch.arange(min(own.tuning_images, len(self.data.train))))
+        recipe = Recipe(**{**{name: getattr(own, name) for name in Recipe.model_fields}, "epochs": 1})
+        return TunedAccuracy(shared, images, recipe, self.config.seed)
+
+    # ------------------------------------------------------------------ rating
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Rates candidates, as configured."""
+        return AloneAccuracy(self.alone, self.config.seed) if self.config.evaluator == "alone" else self.rating
+
+    @cached_property
+    def alone(self) -> StandAlone:
+        """Trains candidates one by one."""
+        own, folder = self.config.alone, self.study.path / "alone"
+        recipe = Recipe(**{name: getattr(own, name) for name in Recipe.model_fields})
+        rungs = Rungs(folder / "rungs", recipe.epochs, own.eta, self._costs)
+        return StandAlone(folder, self.data, self.task, recipe, stopping=rungs, keeps_weights=True)
+
+    def _begun(self) -> list[Architecture]:
+        """Candidates whose training was interrupted, or ended without becoming a trial."""
+        if self.config.evaluator != "alone":
+            return []
+        return self.alone.begun(self.config.seed, {trial.architecture.digest for trial in self.log.trials})
+
+    def _costs(self, architecture: Architecture) -> list[float]:
+        """The objectives but for accuracy."""
+        known = self._known(architecture)
+        return [known[name] for name in self.metrics[1:]]
+
+    def _weights(self, architecture: Architecture) -> nn.Module:
+        """A network with the weights that it was rated with."""
+        if self.config.evaluator == "alone":
+            return self.alone.network(architecture, self.config.seed)
+        return self.supernet.extract(architecture, self.rating.calibration).cpu()
 
     # ------------------------------------------------------------------ exploration
 
@@ -296,7 +359,7 @@ class Search:
         url = storage_url(self.study)
         source = Within(self.space, self.region, self.metrics, self._known)
         sampler = make_sampler(search.sampler, search.population, self._seed, source)
-        return TrialLog(url, self.study.path.name, search.objectives, sampler)
+        return TrialLog(url, self.study.path.name, search.objectives, sampler, self.config.evaluator)
 
     @property
     def _seed(self) -> int:
@@ -306,12 +369,14 @@ class Search:
     def _explore(self) -> None:
         if self._enough() is not None:
             return
-        proposer = Proposer(self.space, self.region, self.log, self.config.search.sampler, self._seed)
-        backend = Local(self._evaluate)
-        with self.reporter.track("Searching", self.config.search.trials) as advance, closing(backend):
+        proposer = Proposer(self.space, self.region, self.log, self.config.search.sampler, self._seed, self._begun())
+        trials = self.config.search.trials
+        with self._backend() as backend, self.reporter.track("Searching", trials) as advance:
             advance(len(self.log.trials), "")
             while (enough := self._enough()) is None:
-                while backend.room and (proposal := proposer.next()) is not None:
+                while backend.room and len(self.log.trials) + len(proposer.under_way) < trials:
+                    if (proposal := proposer.next()) is None:
+                        break
                     backend.submit(proposal.architecture)
                 if not backend.busy:
                     enough = f"Every architecture within the budget seems to be known: {len(self.log.trials)}"
@@ -321,6 +386,32 @@ class Search:
                 advance(len(self.log.trials), self._standing())
         if enough:
             self.reporter.note(enough)
+
+    @contextmanager
+    def _backend(self) -> Iterator[Backend]:
+        """Where candidates are evaluated, as configured; there is a cluster for as long as that takes, and no longer."""
+        cluster = self.config.cluster
+        if self.config.backend == "local":
+            yield Local(self._evaluate, cluster.workers * cluster.ahead if cluster.workers else 1)
+            return
+        with connect(cluster.address, cluster.workers) as found:
+            if self.config.evaluator == "alone":
+                trainings = Trainings(found, self.alone, self.space, workers=cluster.workers, gpus=cluster.gpus)
+                with closing(TrainingBackend(trainings, self.config.seed, self._at_once)) as training:
+                    yield training
+                return
+            backend = RayBackend(
+                found,
+                self.evaluator,
+                self.space,
+                self._at_once,
+                workers=cluster.workers,
+                ahead=cluster.ahead,
+                gpus=cluster.gpus,
+                note=self.reporter.note,
+            )
+            with closing(backend):
+                yield backend
 
     def _enough(self) -> str | None:
         """Why no further candidate is to be proposed, empty where that goes without saying; None while one is."""
@@ -339,11 +430,11 @@ class Search:
 
     def _evaluate(self, architecture: Architecture) -> dict[str, Measurement]:
         """Everything that is found out about a candidate while searching."""
-        return {
-            **cost(architecture).measurements(),
-            "predicted_latency_ms": self.latency.predict(architecture),
-            **self.rating.evaluate(architecture),
-        }
+        return {**self._at_once(architecture), **self.evaluator.evaluate(architecture)}
+
+    def _at_once(self, architecture: Architecture) -> dict[str, Measurement]:
+        """What is found out about a candidate within milliseconds."""
+        return {**cost(architecture).measurements(), "predicted_latency_ms": self.latency.predict(architecture)}
 
     def _standing(self) -> str:
         complete = [trial for trial in self.log.trials if trial.complete]
@@ -357,7 +448,7 @@ class Search:
     def _finish(self) -> list[Finalist]:
         """Fine-tune, measure and test members of the front; those that break the budget as measured are replaced."""
         self.log.refresh()
-        candidates = ranked_front(self.log.trials, self.metrics)
+        candidates = ranked_front([trial for trial in self.log.trials if not trial.stopped], self.metrics)
         if not candidates:
             reasons = {trial.reason for trial in self.log.trials}
             raise StudyError(f"no candidate could be evaluated; reasons: {'; '.join(sorted(reasons)[:3])}")
@@ -402,7 +493,7 @@ class Search:
 
     def _tune(self, trial: Trial) -> dict[str, Measurement]:
         """Validation accuracy after fine-tuning, and the one look at the test split."""
-        network = self.supernet.extract(trial.architecture, self.rating.calibration).cpu()
+        network = self._weights(trial.architecture)
         fine_tune(
             network,
             self.data,
@@ -413,9 +504,15 @@ class Search:
             checkpoint=self.study.weights(trial.architecture),
             identity=f"final/{trial.architecture.digest}/{self.data.fingerprint[:16]}",
         )
-        return {
-            "accuracy": score(network, self.data.validation, self.task),
-            "test_accuracy": score(network, self.data.test, self.task),
+        found: dict[str, Measurement] = {}
+        deployed: Callable[[Tensor], Tensor] = network
+        if self.latency.profile.precision == "int8":  # what runs there is another network
+            found["float_accuracy"] = score(network, self.data.validation, self.task)
+            images = torch.arange(min(self.config.supernet.calibration_images, len(self.data.train)))
+            deployed = in_int8(network, [x for x, _ in batches(self.data.train.take(images), BATCH)])
+        return found | {
+            "accuracy": score(deployed, self.data.validation, self.task),
+            "test_accuracy": score(deployed, self.data.test, self.task),
         }
 
     def _nothing_left(self, finalists: Sequence[Finalist]) -> str:

@@ -69,15 +69,22 @@ class Backend(ABC):
 
 
 class Local(Backend):
-    """One candidate after the other, in this process."""
+    """One candidate after the other, in this process.
 
-    def __init__(self, evaluate: Evaluate) -> None:
+    Args:
+        evaluate: finds out everything about a candidate.
+        window: candidates that are taken on before the first of them is evaluated: with as many as a cluster has under
+            way, the trials of a search are those that it gives there.
+    """
+
+    def __init__(self, evaluate: Evaluate, window: int = 1) -> None:
         self._evaluate = evaluate
+        self._window = window
         self._waiting: deque[Architecture] = deque()
 
     @property
     def room(self) -> int:
-        return 1 - len(self._waiting)
+        return self._window - len(self._waiting)
 
     @property
     def busy(self) -> bool:

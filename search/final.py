@@ -109,7 +109,7 @@ def decide(finalists: Sequence[Finalist], metrics: Sequence[str], budget: Budget
     good = np.array([not budget.broken({k: m.value for k, m in f.measurements.items()}) for f in finalists], dtype=bool)
     values[~good] = np.nan
     front = non_dominated(values) if len(finalists) else np.zeros(0, dtype=bool)
-    best = int(np.nanargmin(values[:, 0])) if good.any() else -1
+    best = int(np.where(front, values[:, 0], np.inf).argmin()) if front.any() else -1
     return [
         Finalist(f.number, f.architecture, f.measurements, bool(front[i]), i == best, f.noisy)
         for i, f in enumerate(finalists)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -16,6 +17,7 @@ from archfront.hw_profiles.metrics import Measurement
 from archfront.hw_profiles.profile import LatencyError, Profile
 from archfront.hw_profiles.protocol import Schedule, measure
 from archfront.hw_profiles.table import LatencyTable, sums_of
+from archfront.hw_profiles.transport import Transport
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpaceError
 from archfront.space.space import Space
@@ -49,6 +51,7 @@ class LatencyModel:
         reporter: where progress goes.
         within: the bounds of the budget, given a table of parts: predictions are calibrated on networks that keep
             them, because a network whose weights outgrow a cache is slower than its parts, and the search meets none.
+        where: entered for measuring; gives the way to the device, None for the one that the profile names.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class LatencyModel:
         seed: int,
         reporter: Reporter,
         within: Callable[[LatencyTable], Bounds | None],
+        where: Callable[[], AbstractContextManager[Transport | None]] = nullcontext,
     ) -> None:
         self.space = space
         self.profile = profile
@@ -68,6 +72,7 @@ class LatencyModel:
         self.seed = seed
         self.reporter = reporter
         self.within = within
+        self.where = where
 
     @cached_property
     def table(self) -> LatencyTable:
@@ -77,15 +82,22 @@ class LatencyModel:
             if table.nets:
                 table.expect(self.space.parts())
                 return table
+        elif self.config.blocks_from:
+            table = LatencyTable.borrowed(self.config.blocks_from, self.profile)
         else:
             table = LatencyTable(self.profile)
-        self._fill(table)
-        with self.reporter.track("Calibrating latency", 1) as advance:
-            pool = self._pool(table)
-            schedule = Schedule(max_seconds=self.config.seconds / 2, processes=4, rounds=6, seed=self.seed)
-            table.calibrate(pool, count=self.config.calibration, schedule=schedule, progress=_shown(advance))
-            table.save(self.file)
-        self.reporter.note(f"Latency predictions on {self.profile.name}: {table.report}")
+        with self.where() as table.device:
+            if table.blocks_of.digest == self.profile.digest:
+                self._fill(table)
+            with self.reporter.track("Calibrating latency", 1) as advance:
+                pool = self._pool(table)
+                schedule = Schedule(max_seconds=self.config.seconds / 2, processes=4, rounds=6, seed=self.seed)
+                table.calibrate(pool, count=self.config.calibration, schedule=schedule, progress=_shown(advance))
+                table.save(self.file)
+        table.device = None
+        borrowed = table.blocks_of.digest != self.profile.digest
+        blocks = f", from blocks of {table.blocks_of.name}" if borrowed else ""
+        self.reporter.note(f"Latency predictions on {self.profile.name}{blocks}: {table.report}")
         return table
 
     def _pool(self, table: LatencyTable) -> list[Architecture]:
@@ -141,8 +153,8 @@ class LatencyModel:
             max_seconds=self.config.final_seconds, processes=self.config.processes, seed=self.seed, target=0.02
         )
         named = {architecture.digest: architecture for architecture in architectures}
-        with self.reporter.track("Measuring the front", 1) as advance:
-            results = measure(named, self.profile, schedule, _shown(advance))
+        with self.where() as device, self.reporter.track("Measuring the front", 1) as advance:
+            results = measure(named, self.profile, schedule, _shown(advance), device=device)
         found = [results[architecture.digest] for architecture in architectures]
         return [(result.measurement(), result.noisy) for result in found]
 

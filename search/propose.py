@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpaceError
@@ -14,6 +15,7 @@ from archfront.space.space import Space, trial_pick
 from .evaluation import Outcome
 from .feasible import Region
 from .surrogate.candidates import ORIGIN
+from .surrogate.history import SPREAD
 from .trials import Trial, TrialLog, quiet_optuna
 
 if TYPE_CHECKING:
@@ -39,9 +41,19 @@ class Proposer:
 
     The sampler learns from everything it proposed: what it proposes outside the budget is brought in by taking the
     nearest feasible option site by site, always the same way, and a repeated architecture is answered from memory.
+
+    `first` are candidates that were under way when the search was interrupted: they are proposed before all others.
     """
 
-    def __init__(self, space: Space, region: Region, log: TrialLog, sampler: str, seed: int) -> None:
+    def __init__(
+        self,
+        space: Space,
+        region: Region,
+        log: TrialLog,
+        sampler: str,
+        seed: int,
+        first: Iterable[Architecture] = (),
+    ) -> None:
         self.space = space
         self.region = region
         self.log = log
@@ -49,6 +61,7 @@ class Proposer:
         self.rng = random.Random(seed * 1_000_003 + len(log.trials))
         self.known: dict[Architecture, Trial] = {trial.architecture: trial for trial in log.trials}
         self.under_way: dict[Architecture, Proposal] = {}
+        self._first = deque(first)
 
     def next(self) -> Proposal | None:
         """The next candidate; None when every architecture that keeps the budget is known or under way."""
@@ -58,6 +71,9 @@ class Proposer:
         return proposal
 
     def _new(self) -> Proposal | None:
+        while self._first:
+            if self._fresh(begun := self._first.popleft()) and begun in self.space:
+                return Proposal(begun, "begun before", None)
         for _ in range(ASKS):
             with quiet_optuna():
                 asked = self.log.memory.ask()
@@ -117,6 +133,8 @@ class Proposer:
         values = objective_values(trial, self.log.metrics)
         state = optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE
         with quiet_optuna():
+            for name, value in intervals(trial, self.log.metrics).items():
+                asked.set_user_attr(name, value)
             return self.log.memory.tell(asked, values, state=state)
 
     def record(self, architecture: Architecture, outcome: Outcome) -> None:
@@ -157,6 +175,7 @@ class Proposer:
         frozen = optuna.trial.create_trial(
             state=optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE,
             values=values,
+            user_attrs=intervals(trial, self.log.metrics),
             params=dict(trial.choices),
             distributions={s: optuna.distributions.CategoricalDistribution(labels) for s, labels in domains.items()},
         )
@@ -170,3 +189,10 @@ def objective_values(trial: Trial | None, metrics: Sequence[str]) -> list[float]
     if trial is None or not trial.complete:
         return None
     return [trial.values[name] for name in metrics]
+
+
+def intervals(trial: Trial | None, metrics: Sequence[str]) -> dict[str, Any]:
+    """The user attribute that tells the surrogate how certain the objectives of a complete trial are."""
+    if trial is None or not trial.complete:
+        return {}
+    return {SPREAD: [trial.measurements[name].spread for name in metrics]}

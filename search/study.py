@@ -25,6 +25,11 @@ class StudyError(ArchfrontError):
 
 
 RAISABLE = (
+    ("backend",),
+    ("cluster", "address"),
+    ("cluster", "workers"),
+    ("cluster", "ahead"),
+    ("cluster", "gpus"),
     ("search", "trials"),
     ("search", "minutes"),
     ("search", "patience"),
@@ -32,7 +37,7 @@ RAISABLE = (
     ("final", "references"),
     ("latency", "final_seconds"),
 )
-"""Settings that may differ when a study is resumed: more of the same."""
+"""Settings that may differ when a study is resumed: more of the same, or elsewhere."""
 
 
 @dataclass(frozen=True)

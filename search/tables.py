@@ -16,6 +16,8 @@ from .surrogate.candidates import MOVE, ORIGIN, RANDOM, Candidate
 from .trials import quiet_optuna
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import optuna
     import pandas as pd
 
@@ -49,7 +51,7 @@ class Replay:
         self.signs = np.array([-1.0 if way == "max" else 1.0 for way in objectives.values()])
         self.levels = table.levels
         self.labels = table.labels
-        self.usable = np.isfinite(self.values).all(axis=1)
+        self.usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(self.values), axis=1)
         self.rows: list[int] = []
         self.origins: list[str] = []
         self._rng = np.random.default_rng(seed)
@@ -74,6 +76,11 @@ class Replay:
         return scaled
 
     @cached_property
+    def front(self) -> NDArray[np.bool_]:
+        """Which rows no usable row dominates."""
+        return non_dominated(np.where(self.usable[:, None], self.signs * self.values, np.nan))
+
+    @cached_property
     def most(self) -> float:
         """The hypervolume of the true front, from the reference, objectives scaled."""
         return hypervolume(self._scaled[self.usable], np.ones(len(self.objectives)))
@@ -94,8 +101,13 @@ class Replay:
 
     # ------------------------------------------------------------------ searching
 
-    def study(self, sampler: optuna.samplers.BaseSampler, storage: str | None = None, name: str = "replay") -> Any:
-        """An Optuna study for `run`; one that is in the storage already goes on."""
+    def study(
+        self,
+        sampler: optuna.samplers.BaseSampler,
+        storage: str | optuna.storages.BaseStorage | None = None,
+        name: str = "table",
+    ) -> Any:
+        """An Optuna study for `run`; one that is in the storage already goes on, by this process alone."""
         import optuna
 
         ways = [optuna.study.StudyDirection[f"{way.upper()}IMIZE"] for way in self.objectives.values()]
@@ -103,19 +115,25 @@ class Replay:
             study = optuna.create_study(
                 storage=storage, study_name=name, directions=ways, sampler=sampler, load_if_exists=True
             )
-        for trial in study.get_trials(deepcopy=False):
-            if ROW in trial.user_attrs and trial.user_attrs[ROW] not in self.rows:
-                self._keep(trial.user_attrs[ROW], trial.user_attrs.get(ORIGIN, ""))
+            for trial in study.get_trials(deepcopy=False):
+                if not trial.state.is_finished():  # its process was killed while it waited for an answer
+                    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+                elif ROW in trial.user_attrs and trial.user_attrs[ROW] not in self.rows:
+                    self._keep(trial.user_attrs[ROW], _origin(trial, sampler))
         return study
 
-    def run(self, study: optuna.study.Study, evaluations: int) -> None:
-        """Evaluate until so many different rows are known, or all."""
+    def run(
+        self, study: optuna.study.Study, evaluations: int, advance: Callable[[int, str], None] | None = None
+    ) -> None:
+        """Evaluate until so many different rows are known, or all; `advance` is told how many are."""
         import optuna
 
         wanted = min(evaluations, int(self.usable.sum()))
         repeated = 0
         known = set(self.rows)
         while len(self.rows) < wanted:
+            if advance is not None:
+                advance(len(self.rows), "")
             with quiet_optuna():
                 trial = study.ask()
                 row = self.row({site: trial.suggest_categorical(site, self.labels[site]) for site in self.table.sites})
@@ -123,7 +141,7 @@ class Replay:
                 told = study.tell(trial, self.values[row].tolist())
             repeated = repeated + 1 if row in known else 0
             if row not in known:
-                self._keep(row, told.user_attrs.get(ORIGIN, type(study.sampler).__name__))
+                self._keep(row, _origin(told, study.sampler))
             elif repeated >= ASKS:
                 repeated = 0
                 row = int(self._rng.choice(np.setdiff1d(np.flatnonzero(self.usable), self.rows)))
@@ -133,7 +151,7 @@ class Replay:
                             params=self.table.choices(row),
                             distributions=self.distributions,
                             values=self.values[row].tolist(),
-                            user_attrs={ROW: row},
+                            user_attrs={ROW: row, ORIGIN: RANDOM},
                         )
                     )
                 self._keep(row, RANDOM)
@@ -157,6 +175,11 @@ class Replay:
     def _keep(self, row: int, origin: str) -> None:
         self.rows.append(row)
         self.origins.append(origin)
+
+
+def _origin(trial: optuna.trial.FrozenTrial, sampler: optuna.samplers.BaseSampler) -> str:
+    """Why a trial was proposed: what the sampler says, or that it was the sampler."""
+    return str(trial.user_attrs.get(ORIGIN, type(sampler).__name__))
 
 
 class Rows:

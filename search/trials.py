@@ -22,18 +22,29 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+RATINGS = {"supernet": "supernet_accuracy", "alone": "alone_accuracy"}
+"""The metric that an evaluator rates candidates by."""
+
 OBJECTIVES = {
-    "accuracy": "supernet_accuracy",
+    "accuracy": RATINGS["supernet"],
     "latency": "predicted_latency_ms",
     "params": "params",
     "flops": "macs",
     "memory": "peak_bytes",
 }
-"""The metric that stands for an objective while searching."""
+"""The metric that stands for an objective while searching with a supernet."""
 
-
-FINAL_METRIC = {"supernet_accuracy": "accuracy", "predicted_latency_ms": "latency_ms"}
+FINAL_METRIC = {
+    "supernet_accuracy": "accuracy",
+    "alone_accuracy": "accuracy",
+    "predicted_latency_ms": "latency_ms",
+}
 """What an estimate of the search becomes for the members of the front."""
+
+
+def search_metrics(objectives: Sequence[str], evaluator: str) -> tuple[str, ...]:
+    """The metrics that stand for objectives while searching with an evaluator."""
+    return tuple(RATINGS[evaluator] if name == "accuracy" else OBJECTIVES[name] for name in objectives)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,11 @@ class Trial:
         """Whether it was evaluated to the end."""
         return not self.reason
 
+    @property
+    def stopped(self) -> bool:
+        """Whether its training ended before its time: it has the accuracy that it had reached, and is no finalist."""
+        return "stopped_epochs" in self.measurements
+
     @cached_property
     def values(self) -> dict[str, float]:
         """The measured values by metric."""
@@ -90,13 +106,21 @@ class TrialLog:
         name: the name of the study in it.
         objectives: as the user names them ("accuracy", "latency", ...).
         sampler: an Optuna sampler.
+        evaluator: what rates candidates.
     """
 
-    def __init__(self, url: str, name: str, objectives: Sequence[str], sampler: optuna.samplers.BaseSampler) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        objectives: Sequence[str],
+        sampler: optuna.samplers.BaseSampler,
+        evaluator: str = "supernet",
+    ) -> None:
         import optuna
 
         self.url = url
-        self.metrics = tuple(OBJECTIVES[objective] for objective in objectives)
+        self.metrics = search_metrics(objectives, evaluator)
         self.trials: list[Trial] = []
         self._own = uuid.uuid4().hex
         ways = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
@@ -134,7 +158,7 @@ class TrialLog:
         Returns:
             The trial as stored, and those that other processes added in the meantime.
         """
-        frozen.user_attrs = {**trial.attributes(), "writer": self._own}
+        frozen.user_attrs = {**frozen.user_attrs, **trial.attributes(), "writer": self._own}
         with quiet_optuna(), explained(self.url, f"store trial {trial.number} in"):
             self.stored.add_trial(frozen)
         return self.refresh(trial)

@@ -60,6 +60,10 @@ class Space:
     network: Spec
     where: Predicate | Sequence[Predicate] = ()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what can be derived again."""
+        return {"input": self.input, "network": self.network, "where": self.where}
+
     def __post_init__(self) -> None:
         where = (self.where,) if callable(self.where) else tuple(self.where)
         object.__setattr__(self, "where", where)

@@ -18,6 +18,16 @@ def audit(
         int | None, typer.Option(min=1, help="Of each training; those of the supernet by default.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each network.")] = 2,
+    backend: Annotated[
+        str | None, typer.Option(help="local, or ray: trainings on a Ray cluster; as in the study by default.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="With --backend ray: HOST:PORT of a running cluster, or auto; else one starts here."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="With --backend ray: trainings at a time, one a CPU by default.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; one is fastest for small networks.")] = 1,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -29,13 +39,15 @@ def audit(
     """
     from archfront import api
     from archfront.console import make_reporter
-    from archfront.options import find_study
+    from archfront.options import configure, find_study
     from archfront.reports.audit import TITLES, facts, interval
     from archfront.search.audit import AuditOptions, audit_study
 
     opened = find_study(study)
     options = AuditOptions(archs=archs, narrow=narrow, band=band, seeds=seeds, epochs=epochs)
-    found = audit_study(opened, options, make_reporter(quiet), threads)
+    asked = {"backend": backend, "cluster": cluster, "workers": workers}
+    where = configure(opened.config, asked, spelling="--{}")
+    found = audit_study(opened, options, make_reporter(quiet), threads, where)
     page = api.load(opened.path).report()
     if as_json:
         print_json(found)

@@ -49,9 +49,19 @@ def search(
     minutes: Annotated[float | None, typer.Option(help="Stop evaluating candidates after this long.")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many without gain in hypervolume.")] = None,
     epochs: Annotated[Count, typer.Option(help="Training of the shared weights.")] = None,
+    evaluator: Annotated[
+        Text, typer.Option(help="What rates candidates: supernet, alone (trains each), or table:FILE (looks them up).")
+    ] = None,
+    sites: Annotated[
+        Text, typer.Option(help="With a table: columns that hold choices, joined by commas; patterns allowed.")
+    ] = None,
+    alone_epochs: Annotated[Count, typer.Option(help="Training of each candidate, with --evaluator alone.")] = None,
     final_epochs: Annotated[Count, typer.Option(help="Fine-tuning of each member of the front.")] = None,
     members: Annotated[Count, typer.Option(help="Members of the front that are fine-tuned and measured.")] = None,
     references: Annotated[Text, typer.Option(help="Published networks to measure beside them: resnet18,dla34.")] = None,
+    blocks_from: Annotated[
+        Text, typer.Option(help="A study, on another device too, whose block latencies are taken.")
+    ] = None,
     size: Annotated[Text, typer.Option(help="Resize images to HEIGHTxWIDTH.")] = None,
     limit: Annotated[Count, typer.Option(help="Use at most this many training and validation images.")] = None,
     skip_bad: Annotated[
@@ -59,6 +69,11 @@ def search(
     ] = None,
     seed: Annotated[Count, typer.Option(help="Of everything random.")] = None,
     storage: Annotated[Text, typer.Option(help="Any Optuna storage URL, instead of the study's journal.")] = None,
+    backend: Annotated[Text, typer.Option(help="local, or ray: candidates on the workers of a Ray cluster.")] = None,
+    cluster: Annotated[
+        Text, typer.Option(help="With --backend ray: HOST:PORT of a running cluster, or auto; else one starts here.")
+    ] = None,
+    workers: Annotated[Count, typer.Option(help="With --backend ray: processes, one a CPU by default.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; one is fastest for small networks.")] = 1,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -73,16 +88,24 @@ def search(
     from archfront.options import base_config, configure, default_folder
     from archfront.search.study import Study
 
+    from .table import SCHEME, search_table
+
     if study is not None and name is not None:
         raise typer.BadParameter("give --study or --name, not both", param_hint="--name")
     options: dict[str, Any] = {
         "space": space, "data": data, "device": device, "budget": budget, "trials": trials, "sampler": sampler,
         "minutes": minutes, "patience": patience, "epochs": epochs, "final_epochs": final_epochs,
-        "members": members, "limit": limit,
-        "skip_bad": skip_bad, "seed": seed, "storage": storage,
+        "evaluator": evaluator, "alone_epochs": alone_epochs,
+        "members": members, "limit": limit, "blocks_from": blocks_from,
+        "skip_bad": skip_bad, "seed": seed, "storage": storage, "backend": backend, "cluster": cluster, "workers": workers,
         "objectives": _names(objectives), "references": _names(references),
         "size": None if size is None else _size(size),
     }  # fmt: skip
+    if (evaluator or "").startswith(SCHEME):
+        search_table({"config": config, "sites": sites, **options}, study, name, make_reporter(quiet), as_json)
+        return
+    if sites is not None:
+        raise typer.BadParameter("goes with --evaluator table:FILE", param_hint="--sites")
     settings = configure(base_config(config, study), options, spelling="--{}")
     opened = Study(study or default_folder(settings, name))
     with _kept_on_interrupt(opened):

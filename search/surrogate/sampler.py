@@ -1,4 +1,4 @@
-"""The sampler: optimistic models of the objectives, candidates around the front, and the hypervolume they promise."""
+"""The sampler: models of the objectives, candidates around the front, and the hypervolume that each may add."""
 
 from __future__ import annotations
 
@@ -9,40 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.samplers import BaseSampler, RandomSampler
 
-from archfront.search.pareto import non_dominated
 from archfront.space.errors import ArchfrontError
 
-from .candidates import ORIGIN, Candidate, Observed, Pool, Source, gathered
+from .candidates import ORIGIN, START, Candidate, Observed, Pool, Source, gathered
 from .gp import Kernel
 from .history import History
 from .improvement import Improvement
-from .model import TRAINED, Objectives, chance, chosen, fit_kernels, milestone
+from .model import TRAINED, Objectives, chance, chosen, draws, fit_kernels, milestone
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from .sites import Features
+
 Values = NDArray[np.float64]
 
-NEAR = 400
+NEAR = 800
 """Variations of front members that are compared for a proposal."""
 
-FAR = 100
+FAR = 200
 """Random candidates that are compared for a proposal."""
 
 PARENTS = 40
 """Most members of the front that are varied for a proposal."""
 
-WIDE = 8
-"""Every so many proposals, hypervolume is counted up to the worst values on the front."""
-
 PLAIN = 5
 """Every so many proposals, a random neighbour of the front is taken whatever the models say: they may be wrong."""
 
-OPTIMISM = 0.3
-"""Mean of the number of standard deviations by which a candidate may be better than expected."""
-
+DRAWS = 16
+"""Outcomes of each candidate over which its gain is averaged."""
 
 TIE = 1e-3
 """Weight of being good by itself, beside a share of the largest gain."""
@@ -60,9 +57,9 @@ class SurrogateSampler(BaseSampler):
         startup: random trials before the models take over.
         seed: of everything random.
         reference: the corner from which hypervolume is counted, one value an objective, in the study's own units. By
-            default what the models expect of a typical random candidate, and for every eighth proposal the worst
-            values on the front, so that its ends are explored too.
-        noise: the standard error of a measurement, one an objective; smaller differences count as ties.
+            default the median of the random trials at the start: what is worse than that is not looked for.
+        noise: the standard error of a measurement, one an objective; smaller differences count as ties. By default what
+            the trials say themselves, in the user attribute `SPREAD`: those of archfront's own searches do.
         source: gives the candidates where the space is known (see `Source`); otherwise it is learned from the trials.
     """
 
@@ -96,9 +93,7 @@ class SurrogateSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The parameters of the candidate that promises most; none while starting up."""
-        if not search_space:
-            return {}
-        candidate = self.propose(study, trial.number)
+        candidate = self.propose(study, trial.number) if search_space else Candidate({}, START)
         study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, candidate.origin)
         return candidate.params
 
@@ -118,17 +113,14 @@ class SurrogateSampler(BaseSampler):
         """The candidate for the trial of this number."""
         history = self._read(study)
         rng = np.random.default_rng((self.seed, number))
-        values, constraints = history.values, history.constraints
-        usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
-        good: NDArray[np.bool_] = usable & ~np.logical_or.reduce(constraints > 0, axis=1)
-        pool = self._pool(history, np.flatnonzero(good if good.any() else usable), rng)
+        pool = self._pool(history, rng)
         if number % PLAIN == PLAIN - 1 and pool.moves.any():
             return pool.candidate(int(rng.choice(np.flatnonzero(pool.moves))))
         features = history.sites.features(pool.levels)
         worth = np.ones(len(features))
-        if good.any():
-            worth = self._worth(history, good, usable, number, pool, features, OPTIMISM * rng.exponential())
-        worth = worth * chance(history.sites, history.levels, constraints, features)
+        if history.good.any():
+            worth = self._worth(history, pool, features, rng)
+        worth = worth * chance(history.sites, history.levels, history.constraints, features)
         return pool.candidate(int(np.argmax(worth)))
 
     def _read(self, study: Study) -> History:
@@ -141,72 +133,61 @@ class SurrogateSampler(BaseSampler):
                 raise ArchfrontError(f"{name} needs {len(history.signs)} values, one an objective, got {list(given)}")
         return history
 
-    def _pool(self, history: History, rows: NDArray[np.int64], rng: np.random.Generator) -> Pool:
-        """Variations of the front of some trials, and random candidates."""
-        front = rows[non_dominated(history.values[rows])]
-        parents = [history.params[i] for i in rng.permutation(front)[:PARENTS]]
+    def _pool(self, history: History, rng: np.random.Generator) -> Pool:
+        """Variations of the front, and random candidates."""
+        parents = [history.params[i] for i in rng.permutation(history.front)[:PARENTS]]
         if self.source is not None:
             pool = gathered(self.source(parents, rng), history.sites, len(history.signs))
         else:
             pool = Observed(history.sites, history.levels[-2000:]).pool(parents, NEAR, FAR, len(history.signs), rng)
         if not history.sites.exact:
             return pool
-        taken = history.taken
-        fresh = np.flatnonzero([row.tobytes() not in taken for row in pool.levels])
+        fresh = np.flatnonzero(~history.taken(pool.levels))
         return pool.only(fresh) if len(fresh) else pool
 
-    def _worth(
-        self,
-        history: History,
-        good: NDArray[np.bool_],
-        usable: NDArray[np.bool_],
-        number: int,
-        pool: Pool,
-        features: Values,
-        optimism: float,
-    ) -> Values:
-        """What each candidate promises (k,)."""
-        values = history.values
-        noise = np.array(self.noise if self.noise is not None else np.zeros(values.shape[1]), dtype=float)
-        rows = np.flatnonzero(usable)
+    def _worth(self, history: History, pool: Pool, features: Features, rng: np.random.Generator) -> Values:
+        """What each candidate promises (k,): the hypervolume that it is expected to add."""
+        values, noise = history.values, self._noise(history, len(history.params))
+        rows = np.flatnonzero(history.usable)
         rows = rows[chosen(values[rows], TRAINED)]
-        levels, observed = history.levels[rows], values[rows]
-        models = Objectives(self._fitted(history, usable, noise), history.sites, levels, observed, noise)
+        levels, observed, front = history.levels[rows], values[rows], values[history.front]
+        models = Objectives(self._fitted(history), history.sites, levels, observed, noise)
         if history.running:
             pending = history.sites.levels(history.running)
-            believed = models.values(models.scores(history.sites.features(pending), 0.0))
+            believed = models.values(models.beliefs(history.sites.features(pending))[0])
             levels, observed = np.vstack((levels, pending)), np.vstack((observed, believed))
             models = Objectives(self._kernels[1], history.sites, levels, observed, noise)
-        scores = models.scores(features, optimism)
-        reached = np.where(np.isnan(pool.known), models.values(scores), history.signs * pool.known)
-        front = values[good]
-        front = front[non_dominated(front)]
-        reference = self._reference(history, front, models, features[pool.random], number)
+        mean, deviation = models.beliefs(features)
+        reference = self._reference(history, front)
         if history.running:
             front = np.vstack((front, believed))
-        gain = Improvement(front - noise, reference)(reached)
-        alone = np.exp(-scores.mean(axis=1))  # what a candidate is by itself decides where nothing promises a gain
+        outcomes = models.values(mean + deviation * draws(DRAWS, len(reference), rng)[:, None])
+        outcomes = np.where(np.isnan(pool.known), outcomes, history.signs * pool.known)
+        gains = Improvement(front - noise, reference)(outcomes.reshape(-1, len(reference)))
+        gain = gains.reshape(DRAWS, -1).mean(axis=0)
+        alone = np.exp(-mean.mean(axis=1))  # what a candidate is by itself decides where nothing promises a gain
         worth: Values = gain / max(gain.max(), 1e-300) + TIE * alone / alone.max()
         return worth
 
-    def _fitted(self, history: History, usable: NDArray[np.bool_], noise: Values) -> list[Kernel]:
+    def _noise(self, history: History, trials: int) -> Values:
+        """Differences that count as ties (m,): as stated, or else as the first trials say."""
+        return history.noise(trials) if self.noise is None else np.array(self.noise, dtype=float)
+
+    def _fitted(self, history: History) -> list[Kernel]:
         """Hyperparameters, fitted to the trials up to the last milestone."""
-        rows = np.flatnonzero(usable)
+        rows = np.flatnonzero(history.usable)
         rows = rows[: milestone(len(rows))]
         state = (id(history), len(rows), len(history.sites.by_name))
         if self._kernels[0] != state:
+            noise = self._noise(history, int(rows[-1]) + 1)
             self._kernels = state, fit_kernels(history.sites, history.levels[rows], history.values[rows], noise)
         return self._kernels[1]
 
-    def _reference(self, history: History, front: Values, models: Objectives, typical: Values, number: int) -> Values:
-        """The corner for the proposal of this number, from the features of random candidates."""
+    def _reference(self, history: History, front: Values) -> Values:
+        """The corner from which hypervolume is counted (m,)."""
         if self.reference is not None:
             given: Values = history.signs * np.array(self.reference, dtype=float)
             return given
-        worst, best = front.max(axis=0), front.min(axis=0)
-        if number % WIDE == 0 or len(worst) == 1 or not len(typical):
-            wide: Values = worst + 0.1 * (worst - best) + (len(worst) == 1)
-            return wide
-        middle: Values = np.median(models.values(models.scores(typical, 0.0)), axis=0)
-        corner: Values = np.maximum(middle, best)
+        start = history.values[history.usable][: self.startup]
+        corner: Values = np.maximum(np.median(start, axis=0), front.min(axis=0))
         return corner

@@ -51,7 +51,6 @@ def test_help_states_the_exit_codes_and_every_command() -> None:
         "blocks",
         "spaces",
         "device",
-        "replay",
         "audit",
         "init",
         "doctor",

@@ -16,7 +16,8 @@ def test_every_short_name_changes_exactly_its_key() -> None:
         "space": "mobile", "device": "local-cpu-torch", "budget": "params<=1M", "seed": 3, "storage": "sqlite:///x.db",
         "data": DATA, "size": [16, 24], "limit": 50, "skip_bad": True, "sampler": "tpe", "trials": 7, "minutes": 2.0,
         "patience": 20, "objectives": ["accuracy", "params"], "epochs": 2, "final_epochs": 4, "members": 3,
-        "references": ["resnet18"],
+        "references": ["resnet18"], "evaluator": "alone", "alone_epochs": 9, "blocks_from": DATA,
+        "backend": "ray", "cluster": "auto", "workers": 3,
     }  # fmt: skip
     assert values.keys() == SHORT.keys()
     before = StudyConfig().model_dump()

@@ -121,6 +121,14 @@ def test_flow_is_conserved_so_that_the_score_is_layers_times_flow() -> None:
     assert synflow(network, batch()) == pytest.approx(math.log(3 * flow), rel=1e-12)
 
 
+def test_synflow_takes_normalisations_of_single_values() -> None:
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(1, 3, 8), nn.Conv2d(3, 2, 1)
+    normed = nn.Sequential(first, nn.BatchNorm2d(3), nn.InstanceNorm2d(3), second, nn.Flatten())
+    given = batch()._replace(x=torch.randn(4, 1, 8, 8))
+    assert synflow(normed, given) == synflow(nn.Sequential(first, second, nn.Flatten()), given)
+
+
 def test_synflow_does_not_look_at_data() -> None:
     given = batch()
     assert synflow(linear(), given) == synflow(linear(), given._replace(x=torch.zeros_like(given.x)))

@@ -22,6 +22,7 @@ from archfront.hw_profiles.profile import (
     profile,
     require_found,
     require_local,
+    shipped,
 )
 
 OLD = """\
@@ -243,3 +244,11 @@ def test_devices_are_kept_where_the_environment_says(monkeypatch: pytest.MonkeyP
 def test_an_unknown_name_says_what_exists(name: str, message: str, folder: Path) -> None:
     with pytest.raises(LatencyError, match=message):
         profile(name)
+
+
+def test_every_profile_that_comes_along_was_really_measured() -> None:
+    assert shipped()
+    for name in shipped():
+        found = profile(name)
+        assert found.name == name and found.date and found.reference_ms and found.reference_spread and found.flops_per_s
+        assert found.transport == "local" and found.protocol == PROTOCOL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import time
 import traceback
@@ -22,6 +23,7 @@ from archfront.evaluators.proxies import PROXIES
 from archfront.evaluators.stand_alone import StandAlone
 from archfront.evaluators.task import Classification
 from archfront.evaluators.train import Diverged, Recipe
+from archfront.evaluators.trainer import Trainer
 from archfront.hw_profiles.cost import cost
 from archfront.search.audit import Audit, AuditOptions, audit_study, load_audit
 from archfront.search.audit_figures import Network, compare, verdict
@@ -91,7 +93,7 @@ def test_a_second_run_trains_nothing_and_finds_the_same(
     def refuse(*args: object) -> None:
         raise AssertionError("a network was trained again")
 
-    monkeypatch.setattr(StandAlone, "_train", refuse)
+    monkeypatch.setattr(Trainer, "advance", refuse)
     assert audit_study(study, OPTIONS) == found
 
 
@@ -135,8 +137,46 @@ def test_an_audit_that_is_killed_goes_on_with_what_is_done(tmp_path: Path, space
     assert len(kept) < 8
     found = audit_study(study, options)
     assert all(path.read_bytes() == content for path, content in kept.items())
-    assert not list(study.path.glob("audit/*/running/*"))
+    assert not list(study.path.glob("audit/*/checkpoints/*"))
     assert found == audit_study(whole, options)
+
+
+@pytest.mark.slow
+def test_an_audit_that_is_killed_at_random_moments_ends_as_one_that_is_not(tmp_path: Path, space_file: Path) -> None:
+    torch.set_num_threads(1)  # a forked child cannot use threads that the parent started
+    options = AuditOptions(archs=4, epochs=3, seeds=2)
+    first, whole, study = (begin(tmp_path / name, tiny(space_file)) for name in ("first", "whole", "study"))
+    Search(first, first.config, Silent()).prepare()
+    for other in (whole, study):  # measuring takes most of the time, and is killed elsewhere
+        (other.path / "latency.json").write_bytes((first.path / "latency.json").read_bytes())
+    begun = time.monotonic()
+    expected = audit_study(whole, options)
+    length = time.monotonic() - begun
+    rng, kills = random.Random(0), 0
+    for _ in range(200):
+        child = os.fork()
+        if not child:
+            run_and_exit(study, options)
+        status = ended(child, rng.uniform(0.1, 0.6) * length)
+        if status is not None:
+            assert status == 0
+            break
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        kills += 1
+    assert kills >= 3
+    assert load_audit(study) == json.loads(json.dumps(expected))
+
+
+def ended(child: int, seconds: float) -> int | None:
+    """The exit status of a child that ended within some time, else None."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return status
+        time.sleep(0.01)
+    return None
 
 
 def test_two_processes_share_the_trainings(tmp_path: Path, space_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,14 +184,14 @@ def test_two_processes_share_the_trainings(tmp_path: Path, space_file: Path, mon
     study = begin(tmp_path / "study", tiny(space_file))
     Search(study, study.config, Silent()).prepare()
     log = tmp_path / "log"
-    train = StandAlone._train
+    advance = Trainer.advance
 
-    def logged(self: StandAlone, architecture: Architecture, seed: int, running: Path) -> dict[str, Any]:
+    def logged(self: Trainer, architecture: Architecture, seed: int, checkpoint: Path, epochs: int) -> object:
         with log.open("a") as file:
-            file.write(f"{os.getpid()} {running.name}\n")
-        return train(self, architecture, seed, running)
+            file.write(f"{os.getpid()} {checkpoint.stem}\n")
+        return advance(self, architecture, seed, checkpoint, epochs)
 
-    monkeypatch.setattr(StandAlone, "_train", logged)
+    monkeypatch.setattr(Trainer, "advance", logged)
     children = []
     for _ in range(2):
         child = os.fork()
@@ -165,7 +205,8 @@ def test_two_processes_share_the_trainings(tmp_path: Path, space_file: Path, mon
 
 
 def records(study: Study) -> list[Path]:
-    return sorted(study.path.glob("audit/*/*.json"))
+    """Of trainings that are over."""
+    return sorted(file for file in study.path.glob("audit/*/*.json") if '"accuracy"' in file.read_text())
 
 
 def run_and_exit(study: Study, options: AuditOptions) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from archfront.evaluators.rules.few_shot import SplitSupernet
+from archfront.evaluators.tuned import TunedAccuracy
 from archfront.search.config import ConfigError, StudyConfig, dump, load, validate
 from archfront.search.engine import Search
 from archfront.search.progress import Silent
@@ -42,3 +43,21 @@ def test_the_rule_is_written_and_read_and_a_wrong_one_refused_with_the_nearest(t
         load(tmp_path / "study.toml")
     with pytest.raises(ConfigError, match="leave out ema"):
         validate({"supernet": {"rule": "few_shot", "ema": 0.9}})
+
+
+def test_candidates_are_tuned_before_they_are_rated_where_the_study_says_so(
+    config: StudyConfig, tmp_path: Path
+) -> None:
+    plain = with_rule(config, "single_path")
+    supernet = plain.supernet.model_copy(update={"tuning_images": 64})
+    search = Search(Study(tmp_path), plain.model_copy(update={"supernet": supernet}), Silent())
+    search.prepare()
+    assert isinstance(search.rating, TunedAccuracy)
+    assert search.rating.recipe.steps(len(search.rating.images)) == max(1, 64 // supernet.batch_size)
+    architecture = search.space.sample(0)
+    assert search.rating.evaluate(architecture) == search.rating.evaluate(architecture)
+    weights = search.supernet.store.state_dict()
+    again = Search(Study(tmp_path), search.config, Silent())
+    again.prepare()
+    assert all(bool((weights[name] == value).all()) for name, value in again.supernet.store.state_dict().items())
+    assert again.rating.evaluate(architecture) == search.rating.evaluate(architecture)

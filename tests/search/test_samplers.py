@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import optuna
 import pytest
 
+from archfront.hw_profiles.cost import cost, part_cost
+from archfront.hw_profiles.metrics import Measurement
+from archfront.search.budget import Budget
+from archfront.search.evaluation import Outcome
+from archfront.search.feasible import Region
+from archfront.search.propose import Proposer
 from archfront.search.samplers import SAMPLERS, make_sampler
+from archfront.search.storage import SCHEME
+from archfront.search.surrogate.history import SPREAD
 from archfront.search.surrogate.sampler import SurrogateSampler
+from archfront.search.trials import TrialLog
+from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
+from archfront.space.presets import preset_named
+from archfront.space.types import Image
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -28,3 +42,26 @@ def test_the_surrogate_starts_with_as_many_random_candidates_as_the_population()
 def test_a_misspelt_sampler_gets_a_suggestion() -> None:
     with pytest.raises(ArchfrontError, match="did you mean 'surrogate'"):
         make_sampler("surogate", 4, seed=0)
+
+
+def test_a_search_tells_its_sampler_how_uncertain_values_are_also_when_it_goes_on(tmp_path: Path) -> None:
+    space = preset_named("micro").make(Image(1, 8, 8), 10)
+
+    def known(architecture: Architecture) -> dict[str, float]:
+        return {"macs": cost(architecture).macs}
+
+    region = Region(space, Budget.parse(""), ("macs",), lambda spec, x: (part_cost(spec, x).macs,), {}, known, str)
+    url = f"{SCHEME}{tmp_path / 'study.journal'}"
+    log = TrialLog(url, "s", ("accuracy", "flops"), make_sampler("surrogate", 4, seed=0))
+    proposer = Proposer(space, region, log, "surrogate", seed=0)
+    for number in range(6):
+        proposal = proposer.next()
+        assert proposal is not None
+        counted = cost(proposal.architecture).measurements()
+        measured = {"supernet_accuracy": Measurement(0.5 + 0.01 * number, "measured", 0.02, 400)}
+        proposer.record(proposal.architecture, Outcome(counted | measured, "", 0.0))
+    again = TrialLog(url, "s", ("accuracy", "flops"), make_sampler("surrogate", 4, seed=0))
+    for learned in (log.memory, again.memory):
+        assert [trial.user_attrs[SPREAD] for trial in learned.trials] == [[0.02, None]] * 6
+    assert [trial.origin for trial in again.trials[:4]] == ["random start"] * 4
+    assert "random start" not in [trial.origin for trial in again.trials[4:]]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from archfront.evaluators.table import Table, TableError, directions
+from archfront.evaluators.table import NOTE, Table, TableError, directions
 from archfront.search.surrogate.sampler import SurrogateSampler
 from archfront.search.tables import Replay, Rows
 
@@ -54,6 +56,31 @@ def test_sites_are_named_by_patterns_where_the_file_does_not_say(tmp_path: Path)
         Table.read(tmp_path / "table.csv")
     with pytest.raises(TableError, match="no column is called 'site_opp'; did you mean 'site_op'"):
         Table.read(tmp_path / "table.csv", ["site_opp"])
+
+
+def test_columns_named_like_sites_of_a_space_are_found(tmp_path: Path) -> None:
+    """`stages[0].width` as a pattern would mean `stages0.width`."""
+    named = frame().rename(columns={"op": "stages[0].op", "width": "stages[0].width"})
+    Table(named, ("stages[0].op", "stages[0].width", "depth")).write(tmp_path / "table.parquet")
+    assert Table.read(tmp_path / "table.parquet").sites == ("stages[0].op", "stages[0].width", "depth")
+    assert Table.read(tmp_path / "table.parquet", ["stages[[]0].*", "depth"]).sites[:2] == (
+        "stages[0].op",
+        "stages[0].width",
+    )
+
+
+def test_the_table_that_ships_is_small_complete_and_says_how_it_was_made() -> None:
+    file = Path(__file__).parents[2] / "benchmarks" / "digits.parquet"
+    assert file.stat().st_size < 200_000
+    table = Table.read(file)
+    assert len(table) == 240
+    inactive = table.frame[table.frame["stages[0].depth"] == "1"]
+    assert (inactive["stages[0].blocks[1].kernel"] == "-").all()
+    assert len(inactive) == 2 * 4 * 6  # widths, blocks, and the second stage
+    assert table.frame["accuracy"].between(0.1, 1).all()  # better than guessing one of ten digits
+    made = json.loads(pq.read_schema(file).metadata[NOTE])["made"]
+    assert made["script"] == "benchmarks/make_table.py"
+    assert made["training"]["seeds"] == 2
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Ray: candidates, trainings and measurements on the machines of a cluster."""
