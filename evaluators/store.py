@@ -93,7 +93,7 @@ def take(stored: Tensor, layout: Layout) -> Tensor:
             else:
                 whole = stored.narrow(dim, 0, stored.shape[dim] // segments * segments)
                 parts = whole.unflatten(dim, (segments, -1))  # type: ignore[no-untyped-call]
-                stored = parts.narrow(dim + 1, 0, size).flatten(dim, dim + 1)
+                stored = parts.narrow(dim + 1, 0, size).flatten(dim, dim + 1).contiguous()
     for dim in range(2, stored.dim()):
         if stored.shape[dim] != layout.shape[dim]:
             stored = stored.narrow(dim, (stored.shape[dim] - layout.shape[dim]) // 2, layout.shape[dim])

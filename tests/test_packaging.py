@@ -22,7 +22,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("space", "hw_profiles", "evaluators", "search", "reports")
-SUFFIXES = (".py", ".typed", ".html", ".css", ".js")
+SUFFIXES = (".py", ".typed", ".html", ".css", ".js", ".toml")
 
 
 def run(command: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:

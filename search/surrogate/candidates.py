@@ -19,9 +19,6 @@ MOVE, RANDOM, START = "local move", "random", "random start"
 """Origins that mean something to the sampler: one choice of a front member changed, every choice drawn, and drawn before
 there was anything to learn from."""
 
-LISTED = 4
-"""All changes of one site are listed if they are at most so many times as many as are wanted."""
-
 STEP = 0.15
 """Standard deviation of a small step along an ordered site, as a share of its levels."""
 
@@ -50,7 +47,7 @@ class Source(Protocol):
 
 
 class Pool(NamedTuple):
-    """Candidates as arrays, with which of them are single moves from the front.
+    """Candidates as arrays, with which of them are single moves from the front and which are random.
 
     `candidate(i)` gives one of them in full.
     """
@@ -58,6 +55,7 @@ class Pool(NamedTuple):
     levels: Levels
     known: Values
     moves: NDArray[np.bool_]
+    random: NDArray[np.bool_]
     candidate: Callable[[int], Candidate]
 
     def only(self, rows: NDArray[np.int64]) -> Pool:
@@ -66,7 +64,7 @@ class Pool(NamedTuple):
         def candidate(i: int) -> Candidate:
             return self.candidate(int(rows[i]))
 
-        return Pool(self.levels[rows], self.known[rows], self.moves[rows], candidate)
+        return Pool(self.levels[rows], self.known[rows], self.moves[rows], self.random[rows], candidate)
 
 
 def gathered(candidates: Sequence[Candidate], sites: Sites, objectives: int) -> Pool:
@@ -75,7 +73,7 @@ def gathered(candidates: Sequence[Candidate], sites: Sites, objectives: int) -> 
     known = np.array([c.known or unknown for c in candidates], dtype=float).reshape(len(candidates), objectives)
     origins = np.array([c.origin for c in candidates])
     levels = sites.levels([c.params for c in candidates])
-    return Pool(levels, known, origins == MOVE, lambda i: candidates[i])
+    return Pool(levels, known, origins == MOVE, origins == RANDOM, lambda i: candidates[i])
 
 
 class Observed:
@@ -97,49 +95,28 @@ class Observed:
         self.always = present == len(levels)
 
     def pool(self, parents: Sequence[Params], near: int, far: int, objectives: int, rng: np.random.Generator) -> Pool:
-        """At most `near` variations of the parents and `far` random candidates, none of them twice.
+        """`near` variations of the parents and `far` random candidates.
 
         Of the variations, half change one site, a quarter change two, and a quarter mix two parents.
         """
         rows = self.sites.levels(parents)
-        turns = np.arange(near // 4) % len(rows)
-        single, of = self._single(rows, near // 2, rng)
-        parts = {
-            MOVE: single,
-            "two moves": self._moved(self._moved(rows[turns], rng), rng),
-            "crossover": _mixed(rows[turns], rows[rng.integers(len(rows), size=len(turns))], rng),
-            RANDOM: np.where(self.always | (rows[0] >= 0), self._random(far, rng), -1),
-        }
-        of = np.r_[of, turns, turns, np.zeros(far, dtype=int)]
-        origins = np.repeat(list(parts), [len(part) for part in parts.values()])
-        levels = self._settled(np.vstack(list(parts.values())), rng)
+        of = np.r_[np.arange(near) % len(rows), np.zeros(far, dtype=int)]
+        levels = np.vstack((rows[of[:near]], np.where(self.always, 0, rows[of[near:]])))
+        kind = rng.permutation(near) % 4
+        moving = np.flatnonzero(kind != 3)
+        levels[moving] = self._moved(levels[moving], rng)
+        again = np.flatnonzero(kind == 2)
+        levels[again] = self._moved(levels[again], rng)
+        mixing = np.flatnonzero(kind == 3)
+        levels[mixing] = _mixed(levels[mixing], rows[rng.integers(len(rows), size=len(mixing))], rng)
+        levels[near:] = np.where(levels[near:] >= 0, self._random(far, rng), -1)
+        levels = self._settled(levels, rng)
+        origins = np.r_[np.array([MOVE, MOVE, "two moves", "crossover"])[kind], np.full(far, RANDOM)]
 
         def candidate(i: int) -> Candidate:
             return Candidate(self.sites.params(levels[i], parents[of[i]], rng), str(origins[i]))
 
-        unknown = np.full((len(levels), objectives), np.nan)
-        first = np.sort(np.unique(levels, axis=0, return_index=True)[1])
-        return Pool(levels, unknown, origins == MOVE, candidate).only(first)
-
-    def _single(self, rows: Levels, most: int, rng: np.random.Generator) -> tuple[Levels, NDArray[np.int64]]:
-        """Rows with one site changed, and which row each came from.
-
-        A random choice of all that there are, or as many draws where that would be long to list.
-        """
-        changes = int(((self.sites.counts - 1) * (rows >= 0)).sum())
-        if not 0 < changes <= LISTED * most:
-            of = np.arange(most) % len(rows)
-            return self._moved(rows[of], rng), of
-        found, sources = [], []
-        for column, count in enumerate(self.sites.counts):
-            for level in range(count):
-                source = np.flatnonzero((rows[:, column] >= 0) & (rows[:, column] != level))
-                changed = rows[source]
-                changed[:, column] = level
-                found.append(changed)
-                sources.append(source)
-        chosen = rng.permutation(changes)[:most]
-        return np.vstack(found)[chosen], np.concatenate(sources)[chosen]
+        return Pool(levels, np.full((len(levels), objectives), np.nan), origins == MOVE, origins == RANDOM, candidate)
 
     def _random(self, count: int, rng: np.random.Generator) -> Levels:
         return rng.integers(self.sites.counts, size=(count, len(self.sites.counts)))

@@ -14,16 +14,15 @@ Values = NDArray[np.float64]
 CHUNK = 2_000_000
 """Numbers held at a time."""
 
-MEMBERS = {1: 1, 3: 40}
+MEMBERS = {1: 1, 2: 1000, 3: 40}
 """Members of a front that are told apart, by number of objectives; with more objectives boxes multiply."""
 
 
 class Improvement:
     """The hypervolume that a point adds to a front.
 
-    For two objectives it is the area between the point and the staircase of the front. For others, what the front leaves
-    free is cut into boxes once (slabs along the last objective, and so on in each slab); a point gains from each box the
-    part above it.
+    What the front leaves free is cut into boxes once (slabs along the last objective, and so on in each slab); a point
+    gains from each box the part above it.
 
     Args:
         front: points (n, m), dominated ones allowed.
@@ -34,42 +33,18 @@ class Improvement:
         inside = front[(front < reference).all(axis=1)]
         inside = inside[non_dominated(inside)]
         self.reference = reference
-        self.stairs = _Stairs(inside, reference) if len(reference) == 2 else None
-        boxes = _free(_thinned(inside), reference) if self.stairs is None else []
+        boxes = _free(_thinned(inside), reference)
         self.low = np.array([low for low, _ in boxes])
         self.high = np.array([high for _, high in boxes])
 
     def __call__(self, points: Values) -> Values:
         """The gain (k,) of every point of (k, m), each by itself."""
-        if self.stairs is not None:
-            return self.stairs(points)
         gains = np.empty(len(points))
         step = max(1, CHUNK // self.low.size)
         for start in range(0, len(points), step):
             part = points[start : start + step, None]
             sides = np.maximum(self.high - np.maximum(self.low, part), 0)
             gains[start : start + step] = sides.prod(axis=2).sum(axis=1)
-        return gains
-
-
-class _Stairs:
-    """The area that a point (x, y) adds: that below the staircase h, from x to where h comes down to y, less y."""
-
-    def __init__(self, front: Values, reference: Values) -> None:
-        stairs = front[np.lexsort((front[:, 1], front[:, 0]))]
-        self.starts = stairs[:, 0]
-        self.ends = np.r_[stairs[:, 0], reference[0]]
-        self.heights = np.r_[reference[1], stairs[:, 1]]
-        self.areas = np.r_[0.0, np.cumsum(np.diff(self.ends) * self.heights[1:])]
-
-    def __call__(self, points: Values) -> Values:
-        """The gain (k,) of every point of (k, 2)."""
-        x, y = points.T
-        last = np.searchsorted(-self.heights, -y) - 1  # the last step that is higher than y
-        first = np.minimum(np.searchsorted(self.starts, x, side="right"), last)
-        between = self.areas[last] - self.areas[first] + (self.ends[first] - x) * self.heights[first]
-        gain = between - y * (self.ends[last] - x)
-        gains: Values = np.where((last >= 0) & (x < self.ends[last]), gain, 0.0)
         return gains
 
 

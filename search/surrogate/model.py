@@ -18,7 +18,7 @@ Values = NDArray[np.float64]
 GROWTH = 1.25
 """Hyperparameters are fitted anew whenever there are so many times as many trials."""
 
-FITTED = 150
+FITTED = 200
 """Most trials that hyperparameters are fitted to."""
 
 TRAINED = 400
@@ -67,23 +67,14 @@ class Objectives:
             for kernel, warp, column in zip(kernels, self.warps, values.T, strict=True)
         ]
 
-    def beliefs(self, features: Features) -> tuple[Values, Values]:
-        """Mean and standard deviation for each candidate (k, m), on the scale of the models."""
-        found = [posterior(features) for posterior in self.posteriors]
-        return np.stack([mean for mean, _ in found], axis=1), np.stack([deviation for _, deviation in found], axis=1)
+    def scores(self, features: Features, optimism: float) -> Values:
+        """What each candidate may reach (k, m) on the scale of the models: so many deviations better than expected."""
+        beliefs = [posterior(features) for posterior in self.posteriors]
+        return np.stack([mean - optimism * deviation for mean, deviation in beliefs], axis=1)
 
     def values(self, scores: Values) -> Values:
-        """Scores (..., m) as values of the objectives."""
-        return np.stack([warp.back(scores[..., j]) for j, warp in enumerate(self.warps)], axis=-1)
-
-
-def draws(count: int, objectives: int, rng: np.random.Generator) -> Values:
-    """Standard normal draws (count, objectives), evenly spread for each objective (McKay, Beckman, Conover, 1979)."""
-    from scipy.special import ndtri  # type: ignore[import-untyped]
-
-    ranks = rng.permuted(np.tile(np.arange(count), (objectives, 1)), axis=1).T
-    found: Values = ndtri((ranks + 0.5) / count)
-    return found
+        """Scores (k, m) as values of the objectives."""
+        return np.stack([warp.back(column) for warp, column in zip(self.warps, scores.T, strict=True)], axis=1)
 
 
 def fit_kernels(sites: Sites, levels: Levels, values: Values, noise: Values) -> list[Kernel]:
@@ -91,13 +82,13 @@ def fit_kernels(sites: Sites, levels: Levels, values: Values, noise: Values) -> 
     rows = chosen(values, FITTED)
     features = sites.features(levels[rows])
     return [
-        fit(features, sites.layout, Warp(values[rows, j], noise[j])(values[rows, j])) for j in range(values.shape[1])
+        fit(features, sites.widths, Warp(values[rows, j], noise[j])(values[rows, j])) for j in range(values.shape[1])
     ]
 
 
 def chance(sites: Sites, levels: Levels, constraints: Values, features: Features) -> Values:
     """The probability (k,) that candidates keep every constraint (n, c), each learned by itself."""
-    from scipy.special import ndtr
+    from scipy.special import ndtr  # type: ignore[import-untyped]
 
     total = np.ones(len(features))
     for column in constraints.T:
@@ -108,6 +99,6 @@ def chance(sites: Sites, levels: Levels, constraints: Values, features: Features
         rows = np.flatnonzero(seen)[chosen(np.abs(y)[:, None], FITTED)]
         y = y[chosen(np.abs(y)[:, None], FITTED)]
         train = sites.features(levels[rows])
-        mean, deviation = Posterior(fit(train, sites.layout, y), train, y)(features)
+        mean, deviation = Posterior(fit(train, sites.widths, y), train, y)(features)
         total *= ndtr(-mean / deviation)
     return total

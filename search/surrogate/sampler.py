@@ -1,4 +1,4 @@
-"""The sampler: models of the objectives, candidates around the front, and the hypervolume that each may add."""
+"""The sampler: optimistic models of the objectives, candidates around the front, and the hypervolume they promise."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ from .candidates import ORIGIN, START, Candidate, Observed, Pool, Source, gather
 from .gp import Kernel
 from .history import History
 from .improvement import Improvement
-from .model import TRAINED, Objectives, chance, chosen, draws, fit_kernels, milestone
+from .model import TRAINED, Objectives, chance, chosen, fit_kernels, milestone
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from .sites import Features
-
 Values = NDArray[np.float64]
 
-NEAR = 800
+NEAR = 400
 """Variations of front members that are compared for a proposal."""
 
-FAR = 200
+FAR = 100
 """Random candidates that are compared for a proposal."""
 
 PARENTS = 40
 """Most members of the front that are varied for a proposal."""
 
+WIDE = 8
+"""Every so many proposals, hypervolume is counted up to the worst values on the front."""
+
 PLAIN = 5
 """Every so many proposals, a random neighbour of the front is taken whatever the models say: they may be wrong."""
 
-DRAWS = 16
-"""Outcomes of each candidate over which its gain is averaged."""
+OPTIMISM = 0.3
+"""Mean of the number of standard deviations by which a candidate may be better than expected."""
+
 
 TIE = 1e-3
 """Weight of being good by itself, beside a share of the largest gain."""
@@ -57,7 +59,8 @@ class SurrogateSampler(BaseSampler):
         startup: random trials before the models take over.
         seed: of everything random.
         reference: the corner from which hypervolume is counted, one value an objective, in the study's own units. By
-            default the median of the random trials at the start: what is worse than that is not looked for.
+            default what the models expect of a typical random candidate, and for every eighth proposal the worst
+            values on the front, so that its ends are explored too.
         noise: the standard error of a measurement, one an objective; smaller differences count as ties. By default what
             the trials say themselves, in the user attribute `SPREAD`: those of archfront's own searches do.
         source: gives the candidates where the space is known (see `Source`); otherwise it is learned from the trials.
@@ -119,7 +122,7 @@ class SurrogateSampler(BaseSampler):
         features = history.sites.features(pool.levels)
         worth = np.ones(len(features))
         if history.good.any():
-            worth = self._worth(history, pool, features, rng)
+            worth = self._worth(history, number, pool, features, OPTIMISM * rng.exponential())
         worth = worth * chance(history.sites, history.levels, history.constraints, features)
         return pool.candidate(int(np.argmax(worth)))
 
@@ -145,27 +148,26 @@ class SurrogateSampler(BaseSampler):
         fresh = np.flatnonzero(~history.taken(pool.levels))
         return pool.only(fresh) if len(fresh) else pool
 
-    def _worth(self, history: History, pool: Pool, features: Features, rng: np.random.Generator) -> Values:
-        """What each candidate promises (k,): the hypervolume that it is expected to add."""
+    def _worth(self, history: History, number: int, pool: Pool, features: Values, optimism: float) -> Values:
+        """What each candidate promises (k,)."""
         values, noise = history.values, self._noise(history, len(history.params))
         rows = np.flatnonzero(history.usable)
         rows = rows[chosen(values[rows], TRAINED)]
-        levels, observed, front = history.levels[rows], values[rows], values[history.front]
+        levels, observed = history.levels[rows], values[rows]
         models = Objectives(self._fitted(history), history.sites, levels, observed, noise)
         if history.running:
             pending = history.sites.levels(history.running)
-            believed = models.values(models.beliefs(history.sites.features(pending))[0])
+            believed = models.values(models.scores(history.sites.features(pending), 0.0))
             levels, observed = np.vstack((levels, pending)), np.vstack((observed, believed))
             models = Objectives(self._kernels[1], history.sites, levels, observed, noise)
-        mean, deviation = models.beliefs(features)
-        reference = self._reference(history, front)
+        scores = models.scores(features, optimism)
+        reached = np.where(np.isnan(pool.known), models.values(scores), history.signs * pool.known)
+        front = values[history.front]
+        reference = self._reference(history, front, models, features[pool.random], number)
         if history.running:
             front = np.vstack((front, believed))
-        outcomes = models.values(mean + deviation * draws(DRAWS, len(reference), rng)[:, None])
-        outcomes = np.where(np.isnan(pool.known), outcomes, history.signs * pool.known)
-        gains = Improvement(front - noise, reference)(outcomes.reshape(-1, len(reference)))
-        gain = gains.reshape(DRAWS, -1).mean(axis=0)
-        alone = np.exp(-mean.mean(axis=1))  # what a candidate is by itself decides where nothing promises a gain
+        gain = Improvement(front - noise, reference)(reached)
+        alone = np.exp(-scores.mean(axis=1))  # what a candidate is by itself decides where nothing promises a gain
         worth: Values = gain / max(gain.max(), 1e-300) + TIE * alone / alone.max()
         return worth
 
@@ -183,11 +185,15 @@ class SurrogateSampler(BaseSampler):
             self._kernels = state, fit_kernels(history.sites, history.levels[rows], history.values[rows], noise)
         return self._kernels[1]
 
-    def _reference(self, history: History, front: Values) -> Values:
-        """The corner from which hypervolume is counted (m,)."""
+    def _reference(self, history: History, front: Values, models: Objectives, typical: Values, number: int) -> Values:
+        """The corner for the proposal of this number, from the features of random candidates."""
         if self.reference is not None:
             given: Values = history.signs * np.array(self.reference, dtype=float)
             return given
-        start = history.values[history.usable][: self.startup]
-        corner: Values = np.maximum(np.median(start, axis=0), front.min(axis=0))
+        worst, best = front.max(axis=0), front.min(axis=0)
+        if number % WIDE == 0 or len(worst) == 1 or not len(typical):
+            wide: Values = worst + 0.1 * (worst - best) + (len(worst) == 1)
+            return wide
+        middle: Values = np.median(models.values(models.scores(typical, 0.0)), axis=0)
+        corner: Values = np.maximum(middle, best)
         return corner

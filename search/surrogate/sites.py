@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,11 +80,6 @@ class Site:
         return round(value) if self.whole else value
 
     @property
-    def options(self) -> tuple[Any, ...]:
-        """What there is to choose from, if anything is: nothing for a range."""
-        return () if self.order == 1 else tuple(map(repr, self.distribution.choices))
-
-    @property
     def whole(self) -> bool:
         """Whether its values are integers."""
         from optuna.distributions import IntDistribution
@@ -103,10 +97,10 @@ class Site:
         at = np.arange(self.levels)
         near = 1 - np.abs(at[:, None] - at) / max(1, self.levels - 1)
         kinds = {0.0: [np.eye(self.levels)], 0.5: [np.eye(self.levels), near], 1.0: [near]}
-        return [rows_of(similar) for similar in kinds[self.order]]
+        return [_rows(similar) for similar in kinds[self.order]]
 
 
-def rows_of(similar: Features) -> Features:
+def _rows(similar: Features) -> Features:
     """Rows whose products are these similarities, and one more that is like none of them."""
     whole = np.eye(len(similar) + 1)
     whole[:-1, :-1] = similar
@@ -137,41 +131,12 @@ def _range(distribution: Any) -> tuple[float, float, bool]:
     return float(distribution.low), float(distribution.high), bool(distribution.log)
 
 
-class Layout(NamedTuple):
-    """How the features of a candidate are divided.
-
-    Args:
-        widths: number of features of each table (t,); they lie side by side.
-        alike: for each set of sites with the same options, the indices of their tables. In these a candidate has 1 at
-            its option and 0 elsewhere, the last place meaning "inactive": how alike two options are is for the models
-            to learn, from all these sites together.
-    """
-
-    widths: NDArray[np.int64]
-    alike: tuple[tuple[int, ...], ...]
-
-    def columns(self, tables: Sequence[int]) -> NDArray[np.int64]:
-        """Where the features of tables of equal width stand (tables, width)."""
-        starts = np.r_[0, np.cumsum(self.widths)]
-        return np.stack([np.arange(starts[i], starts[i + 1]) for i in tables])
-
-
 class Sites:
     """All parameters of a study, in a fixed order."""
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
         self.by_name = {name: site(distribution) for name, distribution in distributions.items()}
-        sharing = Counter(site.options for site in self.by_name.values())
-        self._tables: list[tuple[int, Features]] = []
-        alike: dict[tuple[Any, ...], list[int]] = {}
-        for i, found in enumerate(self.by_name.values()):
-            if found.options and sharing[found.options] > 1:
-                alike.setdefault(found.options, []).append(len(self._tables))
-                self._tables.append((i, np.eye(found.levels + 1)))
-            else:
-                self._tables += [(i, table) for table in found.embeddings]
-        widths = np.array([table.shape[1] for _, table in self._tables], dtype=np.int64)
-        self.layout = Layout(widths, tuple(map(tuple, alike.values())))
+        self._embeddings = [(i, table) for i, site in enumerate(self.by_name.values()) for table in site.embeddings]
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -187,6 +152,11 @@ class Sites:
     def exact(self) -> bool:
         """Whether two candidates with the same levels are the same."""
         return all(site.exact for site in self.by_name.values())
+
+    @cached_property
+    def widths(self) -> NDArray[np.int64]:
+        """How many features each table has; a site has one or two tables, side by side."""
+        return np.array([table.shape[1] for _, table in self._embeddings])
 
     def levels(self, candidates: Sequence[Params]) -> Levels:
         """The levels of candidates; parameters that are no site are left out."""
@@ -207,5 +177,5 @@ class Sites:
         return found
 
     def features(self, levels: Levels) -> Features:
-        """The features of candidates, (n, sum of the widths)."""
-        return np.hstack([table[levels[:, i]] for i, table in self._tables])
+        """The features of candidates, (n, sum of `widths`)."""
+        return np.hstack([table[levels[:, i]] for i, table in self._embeddings])

@@ -13,11 +13,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import Trial, TrialState
 
 from archfront.search.pareto import hypervolume, non_dominated
-from archfront.search.surrogate.candidates import ORIGIN, START, Candidate, Observed
-from archfront.search.surrogate.gp import JITTER, Kernel, Posterior, _evidence, alike, fit, prior
+from archfront.search.surrogate.candidates import ORIGIN, Candidate, Observed
+from archfront.search.surrogate.gp import JITTER, Kernel, Posterior, _evidence, prior
 from archfront.search.surrogate.history import SPREAD, History
 from archfront.search.surrogate.improvement import Improvement
-from archfront.search.surrogate.model import chosen, draws, milestone
+from archfront.search.surrogate.model import chosen, milestone
 from archfront.search.surrogate.sampler import SurrogateSampler
 from archfront.search.surrogate.sites import Sites
 from archfront.search.surrogate.warp import Warp
@@ -57,7 +57,7 @@ def cells(trial: Trial) -> tuple[float, float]:
 def similarities(a: dict[str, Any], b: dict[str, Any]) -> list[float]:
     """The similarity of two candidates in every table."""
     first, second = SITES.features(SITES.levels([a, b]))
-    return [float(part) for part in np.add.reduceat(first * second, np.r_[0, np.cumsum(SITES.layout.widths)[:-1]])]
+    return [float(part) for part in np.add.reduceat(first * second, np.r_[0, np.cumsum(SITES.widths)[:-1]])]
 
 
 def test_products_of_features_are_similarities() -> None:
@@ -91,67 +91,24 @@ def test_every_level_gives_a_value_of_that_level() -> None:
 # ---------------------------------------------------------------------- models
 
 
-SHARED = Sites(
-    {
-        "op0": CategoricalDistribution(("conv", "pool", "skip")),
-        "kernel0": CategoricalDistribution((3, 5)),
-        "op1": CategoricalDistribution(("conv", "pool", "skip")),
-        "width": IntDistribution(8, 32, step=8),
-        "op2": CategoricalDistribution(("conv", "pool", "skip")),
-        "kernel1": CategoricalDistribution((3, 5)),
-    }
-)
-"""Two sets of sites with the same options, and one site of its own."""
-
-
-def random_data(sites: Sites = SITES, n: int = 12) -> tuple[Kernel, np.ndarray, np.ndarray]:
+def random_data(n: int = 12) -> tuple[Kernel, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
-    levels = np.stack([rng.integers(-1, count, n) for count in sites.counts], axis=1)
-    mean, deviation = prior(sites.layout)
+    levels = np.stack([rng.integers(-1, count, n) for count in SITES.counts], axis=1)
+    mean, deviation = prior(SITES.widths)
     return (
-        Kernel(mean + 0.3 * deviation * rng.normal(size=len(mean)), sites.layout),
-        sites.features(levels),
+        Kernel(mean + 0.3 * deviation * rng.normal(size=len(mean)), SITES.widths),
+        SITES.features(levels),
         rng.normal(size=n),
     )
 
 
-@pytest.mark.parametrize("sites", [SITES, SHARED])
-def test_the_gradient_of_the_evidence_is_its_slope(sites: Sites) -> None:
-    kernel, features, y = random_data(sites)
+def test_the_gradient_of_the_evidence_is_its_slope() -> None:
+    kernel, features, y = random_data()
     _, slope = _evidence(kernel, features, y)
     for i in range(len(kernel.theta)):
         step = np.eye(len(kernel.theta))[i] * 1e-6
-        up, down = (_evidence(Kernel(kernel.theta + s, sites.layout), features, y)[0] for s in (step, -step))
+        up, down = (_evidence(Kernel(kernel.theta + s, SITES.widths), features, y)[0] for s in (step, -step))
         assert slope[i] == pytest.approx((up - down) / 2e-6, rel=1e-4, abs=1e-6)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_options_that_do_the_same_are_found_to_be_more_alike_than_others(seed: int) -> None:
-    """conv and pool do the same at every place, skip does not."""
-    rng = np.random.default_rng(seed)
-    levels = np.stack([rng.integers(0, count, 60) for count in SHARED.counts], axis=1)
-    y = sum((levels[:, column] == 2) * weight for column, weight in ((0, 1.0), (2, 0.5), (4, 2.0)))
-    kernel = fit(SHARED.features(levels), SHARED.layout, (y - y.mean()) / y.std())
-    similar, _ = alike(kernel.points[0])
-    assert similar[0, 1] > max(similar[0, 2], similar[1, 2])
-
-
-def test_an_inactive_site_stays_unlike_every_option_whatever_is_learned() -> None:
-    kernel, _, _ = random_data(SHARED)
-    whole = dict(zip(SHARED.by_name, ("conv", 3, "pool", 8, "skip", 5), strict=True))
-    rows = kernel.embedded(SHARED.features(SHARED.levels([whole, {"width": 8}])))
-    at = np.r_[0, np.cumsum(SHARED.layout.widths)[:-1]]
-    assert np.add.reduceat(rows[0] * rows[1], at) == pytest.approx([0, 0, 0, 1, 0, 0], abs=1e-12)
-    assert np.add.reduceat(rows[0] * rows[0], at) == pytest.approx(np.ones(6))
-
-
-def test_draws_are_spread_evenly_and_like_a_normal_distribution() -> None:
-    found = draws(16, 3, np.random.default_rng(0))
-    assert found.shape == (16, 3)
-    assert np.sort(found[:, 0]) == pytest.approx(np.sort(found[:, 2]))
-    assert found.mean(axis=0) == pytest.approx(0, abs=1e-12)
-    assert found.std(axis=0) == pytest.approx(1, abs=0.1)
-    assert not np.allclose(found[:, 0], found[:, 1])
 
 
 def test_the_posterior_is_that_of_a_joint_normal_distribution() -> None:
@@ -230,7 +187,6 @@ def test_what_depends_on_what_is_learned_from_trials() -> None:
     known = Observed(sites, sites.levels([trial.params for trial in trials]))
     rng = np.random.default_rng(0)
     pool = known.pool([trial.params for trial in trials[:5]], 300, 100, 2, rng)
-    assert len(np.unique(pool.levels, axis=0)) == len(pool.levels)
     for i in range(len(pool.levels)):
         params = pool.candidate(i).params
         active = {f"op{j}" for j in range(params["depth"])}
@@ -242,12 +198,11 @@ def test_a_local_move_changes_at_most_two_sites() -> None:
     sites = Sites({f"edge{i}": CategoricalDistribution("abcd") for i in range(6)})
     parent = dict.fromkeys(sites.by_name, "a")
     pool = Observed(sites, sites.levels([parent])).pool([parent], 200, 50, 1, np.random.default_rng(0))
-    found = [pool.candidate(i) for i in range(len(pool.levels))]
-    moved = {origin: [sum(c.params[s] != "a" for s in sites.by_name) for c in found if c.origin == origin] for origin in
-             ("local move", "two moves")}  # fmt: skip
-    assert moved["local move"] == [1] * 18  # every one there is
-    assert set(moved["two moves"]) <= {0, 2}  # none: the second move may undo the first
-    assert 40 <= sum(c.origin == "random" for c in found) <= 50
+    found = [pool.candidate(i) for i in range(250)]
+    moves = [sum(c.params[s] != "a" for s in sites.by_name) for c in found if c.origin == "local move"]
+    assert set(moves) <= {0, 1, 2}
+    assert moves.count(1) >= 100
+    assert sum(c.origin == "random" for c in found) == 50
 
 
 # ---------------------------------------------------------------------- manners
@@ -277,7 +232,7 @@ def test_nothing_is_evaluated_twice_while_anything_is_left() -> None:
         return float(b), float("xyz".index(a) - b)
 
     study = run(small, SurrogateSampler(startup=4, seed=0), 12 + 4)
-    proposed = [tuple(t.params.values()) for t in study.trials if t.user_attrs[ORIGIN] != START]
+    proposed = [tuple(t.params.values()) for t in study.trials if ORIGIN in t.user_attrs]
     everything = set(product("xyz", range(4)))
     assert {tuple(t.params.values()) for t in study.trials} == everything
     assert len(set(proposed[:8])) == 8
@@ -289,7 +244,7 @@ def test_a_failed_candidate_is_not_proposed_again() -> None:
     for _ in range(30):
         trial = study.ask()
         x, y = trial.suggest_categorical("x", "abcdefgh"), trial.suggest_categorical("y", "abcdefgh")
-        if study.trials[trial.number].user_attrs[ORIGIN] != START:
+        if ORIGIN in study.trials[trial.number].user_attrs:
             assert (x, y) not in failed
         if x < "d":
             failed.append((x, y))
@@ -373,6 +328,20 @@ def test_too_few_random_trials_are_refused() -> None:
         SurrogateSampler(startup=1)
 
 
+# ---------------------------------------------------------------------- worth
+
+
+def test_it_comes_nearer_to_the_front_than_chance() -> None:
+    reference = np.array([25.0, 40.0])
+
+    def reached(sampler: optuna.samplers.BaseSampler) -> float:
+        return hypervolume(np.array([t.values for t in run(cells, sampler, 60).trials]), reference)
+
+    ours = [reached(SurrogateSampler(seed=seed)) for seed in range(3)]
+    chance = [reached(optuna.samplers.RandomSampler(seed=seed)) for seed in range(3)]
+    assert min(ours) > max(chance)
+
+
 def test_the_spread_that_trials_state_counts_as_noise() -> None:
     def uncertain(trial: Trial) -> tuple[float, float]:
         trial.set_user_attr(SPREAD, [1.96, None])
@@ -424,14 +393,3 @@ def test_a_history_read_in_parts_holds_what_one_read_at_once_holds(feasible: boo
 
 
 # ---------------------------------------------------------------------- worth
-
-
-def test_it_comes_nearer_to_the_front_than_chance() -> None:
-    reference = np.array([25.0, 40.0])
-
-    def reached(sampler: optuna.samplers.BaseSampler) -> float:
-        return hypervolume(np.array([t.values for t in run(cells, sampler, 60).trials]), reference)
-
-    ours = [reached(SurrogateSampler(seed=seed, reference=tuple(reference))) for seed in range(3)]
-    chance = [reached(optuna.samplers.RandomSampler(seed=seed)) for seed in range(3)]
-    assert min(ours) > max(chance)
