@@ -103,8 +103,7 @@ class Measured:
 
     def lent(self, lender: LatencyTable) -> dict[str, Any]:
         """A row for the blocks of another table, calibrated with `TRANSFER` networks of this runtime."""
-        table = LatencyTable(self.table.profile)
-        table.blocks, table.blocks_of = lender.blocks, lender.blocks_of
+        table = lender.lent_to(self.table.profile)
         few = self.chosen[:TRANSFER]
         table.learn({a.digest: self.results[a.digest] for a in few}, {a.digest: a for a in few})
         truth = agreed(np.array([self.results[a.digest].process_ms for a in [*few, *self.held]]))[len(few) :]

@@ -479,8 +479,12 @@ class LatencyTable:
         lender = _read(path)
         if not lender.blocks:
             raise LatencyError(f"latency table {path} holds no measured blocks to go by")
+        return lender.lent_to(profile)
+
+    def lent_to(self, profile: Profile) -> LatencyTable:
+        """A table of another profile with these blocks, not calibrated yet."""
         table = LatencyTable(profile)
-        table.blocks, table.blocks_of, table.reference_ms = lender.blocks, lender.blocks_of, lender.reference_ms
+        table.blocks, table.blocks_of, table.reference_ms = self.blocks, self.blocks_of, self.reference_ms
         return table
 
 
