@@ -25,7 +25,8 @@ from .profile import (
 )
 from .profile import profile as find_profile
 from .protocol import LatencyResult, Progress, Schedule, measure
-from .runtimes import RUNTIMES, Overhead, Probe
+from .runtimes import RUNTIMES, CacheStreaming, Computing, Overhead, Probe, Streaming
+from .table import FLOOR_MS, WEIGHT_BYTES
 from .transport import transport as way_to
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -89,7 +90,7 @@ def add(
         runtime: what executes networks there.
         transport, address: the way to it.
         schedule: of timing the reference network.
-        peak_seconds: of measuring peaks, which is done on this machine only.
+        peak_seconds: of measuring peaks; on another device the runtime there is what measures.
         progress: told about every step.
         settings: further fields of the profile: `threads`, `precision`, `batch`, `provider`, `affinity`.
 
@@ -134,9 +135,11 @@ def figures(asked: Profile, timed: LatencyResult, peak_seconds: float, progress:
         "reference_spread": timed.health.spread,
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
     }
-    if asked.transport == "local":
-        if progress:
-            progress(0, 1, "measuring peaks")
+    if progress:
+        progress(0, 1, "measuring peaks")
+    if asked.transport != "local":
+        found |= distant_peaks(asked, peak_seconds, progress)
+    else:
         device = "cuda" if asked.device == "gpu" else "cpu"
         peaks = measure_peaks(asked.threads, asked.precision, device=device, seconds=peak_seconds)
         for field in ("flops_per_s", "bytes_per_s", "cache_bytes_per_s", "cache_bytes"):
@@ -144,6 +147,28 @@ def figures(asked: Profile, timed: LatencyResult, peak_seconds: float, progress:
         with contextlib.suppress(EnergyError):  # a machine without a meter is the usual case, and the profile says so
             found["energy"] = find_meter(device).source
     return found
+
+
+def distant_peaks(asked: Profile, seconds: float, progress: Progress | None) -> dict[str, float]:
+    """The peaks of a device that only its runtime can be asked for, from single operators timed as networks are.
+
+    Reading is left out in int8, where the runtime may put the operator together with the conversions around it.
+
+    Args:
+        asked: the device.
+        seconds: about how long to measure.
+        progress: told about every step.
+    """
+    one = asked.model_copy(update={"batch": 1})
+    width = WEIGHT_BYTES[asked.precision]
+    probes: dict[str, tuple[type[Computing | Streaming | CacheStreaming], int]] = {"flops_per_s": (Computing, 1)}
+    if asked.precision != "int8":
+        probes |= {"bytes_per_s": (Streaming, width), "cache_bytes_per_s": (CacheStreaming, width)}
+    workloads = {name: (probe(), probe.INPUT) for name, (probe, _) in probes.items()}
+    calling = "calling the runtime"
+    found = measure({calling: (Overhead(), Probe.INPUT), **workloads}, one, Schedule(max_seconds=seconds), progress)
+    spent = {name: max(found[name].value_ms - found[calling].value_ms, FLOOR_MS) / 1e3 for name in probes}
+    return {name: unit * probe.AMOUNT / spent[name] for name, (probe, unit) in probes.items()}
 
 
 def time_reference(asked: Profile, schedule: Schedule | None, progress: Progress | None) -> LatencyResult:

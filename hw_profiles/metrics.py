@@ -56,6 +56,8 @@ METRICS: dict[str, Metric] = {
         Metric("predicted_latency_ms", "Predicted latency", "min", (("ms", 1.0),)),
         Metric("energy_mj", "Energy", "min", (("mJ", 1.0),)),
         Metric("supernet_accuracy", "Supernet estimate (validation)", "max", (("%", 0.01),), 4),
+        Metric("supernet_loss", "Supernet loss (validation)", "min", (("", 1.0),), 4),
+        Metric("block_agreement", "Block agreement (no labels)", "max", (("", 1.0),), 4),
         Metric("alone_accuracy", "Accuracy trained alone (validation)", "max", (("%", 0.01),), 4),
         Metric("stopped_epochs", "Training stopped early after", "max", (("epochs", 1.0),)),
         Metric("accuracy", "Fine-tuned accuracy (validation)", "max", (("%", 0.01),), 4),

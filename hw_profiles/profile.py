@@ -18,7 +18,7 @@ from archfront.space.files import write_text
 
 from . import worker
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of how latency is measured; raised when numbers of the old way must not stand beside new ones."""
 
 RuntimeName = Literal["onnxruntime", "torch", "torch-compile", "aotinductor", "openvino", "executorch", "litert"]

@@ -192,8 +192,8 @@ class LatencyTable:
         schedule = Schedule(
             target=0.5,
             max_seconds=max_seconds / 2,
-            processes=4,
-            rounds=5,
+            processes=8,
+            rounds=6,
             visit_ms=1.0,
             warm_ms=5.0,
             seed=seed,

@@ -243,12 +243,16 @@ def _reference(found: Profile) -> str:
 
 
 def _peaks(found: Profile) -> str:
-    if found.flops_per_s is None or found.bytes_per_s is None or found.cache_bytes_per_s is None:
-        return "not measured" if found.transport == "local" else "not measured over a wire"
-    return (
-        f"{found.flops_per_s / 1e9:.4g} GFLOP/s, {found.bytes_per_s / 1e9:.3g} GB/s from memory, "
-        f"{found.cache_bytes_per_s / 1e9:.3g} GB/s from cache"
-    )
+    said = [
+        f"{rate / 1e9:.{digits}g} {unit}"
+        for rate, digits, unit in (
+            (found.flops_per_s, 4, "GFLOP/s"),
+            (found.bytes_per_s, 3, "GB/s from memory"),
+            (found.cache_bytes_per_s, 3, "GB/s from cache"),
+        )
+        if rate is not None
+    ]
+    return ", ".join(said) or "not measured"
 
 
 def tell_noise(result: LatencyResult) -> None:

@@ -9,7 +9,18 @@ from .lite_rt import LiteRt
 from .onnx_file import OPSET, export_onnx, quiet_exporter
 from .onnx_runtime import OnnxRuntime
 from .open_vino import OpenVino
-from .workload import PROBES, Overhead, Probe, Reference, Workload, example_module, tensors
+from .workload import (
+    PROBES,
+    CacheStreaming,
+    Computing,
+    Overhead,
+    Probe,
+    Reference,
+    Streaming,
+    Workload,
+    example_module,
+    tensors,
+)
 
 RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
@@ -22,12 +33,15 @@ __all__ = [
     "RUNTIMES",
     "SIGNAL_TO_NOISE",
     "TOLERANCES",
+    "CacheStreaming",
+    "Computing",
     "Overhead",
     "Prepared",
     "Probe",
     "Reference",
     "Runtime",
     "Source",
+    "Streaming",
     "Workload",
     "example_module",
     "export_onnx",

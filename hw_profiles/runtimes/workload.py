@@ -42,7 +42,41 @@ class Overhead(Probe, kind="probe"):
         return nn.ReLU()
 
 
-PROBES: dict[str, type[Probe]] = {probe.__name__: probe for probe in (Reference, Overhead)}
+class Computing(Probe, kind="probe"):
+    """A convolution that keeps the multipliers busy: what a device can compute at best."""
+
+    INPUT: ClassVar[Feature] = Image(128, 28, 28)
+    AMOUNT: ClassVar[int] = 2 * 9 * 128 * 128 * 28 * 28
+    """Operations, two for every multiply-add."""
+
+    def build(self, x: Feature) -> nn.Module:
+        return nn.Conv2d(128, 128, 3, padding=1, bias=False)
+
+
+class Streaming(Probe, kind="probe"):
+    """Reads more than caches hold and writes next to nothing: what a device can fetch at best from its memory."""
+
+    INPUT: ClassVar[Feature] = Image(64, 512, 512)
+    AMOUNT: ClassVar[int] = 64 * 512 * 512
+    """Numbers read."""
+
+    def output(self, x: Feature) -> Feature:
+        return x.at(stride=x.size[0])
+
+    def build(self, x: Feature) -> nn.Module:
+        return nn.AdaptiveAvgPool2d(1)
+
+
+class CacheStreaming(Streaming, kind="probe"):
+    """Reads what every cache holds."""
+
+    INPUT: ClassVar[Feature] = Image(64, 64, 64)
+    AMOUNT: ClassVar[int] = 64 * 64 * 64
+
+
+PROBES: dict[str, type[Probe]] = {
+    probe.__name__: probe for probe in (Reference, Overhead, Computing, Streaming, CacheStreaming)
+}
 
 
 def example_module(workload: Workload, batch: int = 1) -> tuple[nn.Module, tuple[Any, ...]]:

@@ -18,6 +18,7 @@ from archfront.hw_profiles.calibration import (
     kendall,
     leave_one_out,
     repeatability,
+    slowed,
     spilling,
 )
 
@@ -61,6 +62,18 @@ def test_spilling_recovers_its_own_law_exactly_and_no_factor_is_negative() -> No
     assert (rule(more) >= rule(sums)).all()
 
 
+def test_blocks_that_slow_down_with_the_weights_of_the_network_are_predicted_exactly() -> None:
+    sums, unseen = networks(12), networks(30, 1)
+
+    def law(s: Sums) -> Array:
+        return 0.05 + (0.9 + 0.4 * s.weights / 2**20) * s.ms
+
+    np.testing.assert_allclose(best_rule(sums, law(sums))(unseen), law(unseen), rtol=1e-6)
+    faster = (1.0 - 1e-3 * sums.weights / sums.weights.max()) * sums.ms  # a law that no cache has
+    rule = slowed(sums, faster)
+    assert (rule(sums._replace(weights=2 * sums.weights)) >= rule(sums)).all(), "no factor is negative"
+
+
 def test_an_affine_law_is_left_to_the_affine_rule() -> None:
     sums = networks(12)
     truth = 0.5 + 0.8 * sums.ms
@@ -74,7 +87,7 @@ def test_the_correction_catches_what_no_sum_can_and_is_tried_from_eight_networks
     assert error(ridge, truth) < error(plain, truth) / 2
     assert error(best_rule(sums, truth)(networks(30, 1)), 0.3 * networks(30, 1).ms * networks(30, 1).parts ** 0.6) < 0.1
     few = sums.rows(slice(7))
-    fits = [affine, *(partial(spilling, knot) for knot in KNOTS)]
+    fits = [affine, slowed, *(partial(spilling, knot) for knot in KNOTS)]
     candidates = [fit(few, truth[:7])(sums) for fit in fits]
     assert any(np.allclose(best_rule(few, truth[:7])(sums), candidate) for candidate in candidates)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
 
+from archfront.hw_profiles.cost import part_cost
+from archfront.hw_profiles.devices import distant_peaks
 from archfront.hw_profiles.peaks import Peaks, cache_size, measure_peaks
-from archfront.hw_profiles.profile import LatencyError
+from archfront.hw_profiles.profile import LatencyError, Precision, local_profile
+from archfront.hw_profiles.runtimes import CacheStreaming, Computing, Streaming, example_module
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +64,20 @@ def test_an_unknown_number_format_is_refused() -> None:
 def test_a_rate_that_is_none_is_refused(rate: float) -> None:
     with pytest.raises(LatencyError, match="bytes_per_s"):
         Peaks(flops_per_s=1.0, bytes_per_s=rate, cache_bytes_per_s=1.0, cache_bytes=0)
+
+
+def test_the_work_of_the_probes_is_what_their_networks_do() -> None:
+    product = Computing()
+    assert 2 * part_cost(product, Computing.INPUT).macs == Computing.AMOUNT
+    for stream in (Streaming, CacheStreaming):
+        module, (given,) = example_module((stream(), stream.INPUT))
+        assert given.numel() == stream.AMOUNT
+        assert module(given).numel() < given.numel() / 1000, "what is written does not count"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_device_is_asked_for_its_peaks_through_its_runtime(precision: Precision) -> None:
+    found = distant_peaks(local_profile(precision=precision), 0.5, None)
+    assert all(0 < rate < math.inf for rate in found.values())
+    moving = {"bytes_per_s", "cache_bytes_per_s"}
+    assert set(found) == {"flops_per_s"} | (moving if precision == "fp32" else set())

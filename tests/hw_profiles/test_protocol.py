@@ -208,6 +208,14 @@ def test_every_round_visits_every_model_once_in_changing_order() -> None:
     assert all(sorted(each) == ["a", "b", "c"] for each in orders) and len(orders) > 3
 
 
+def test_every_process_loads_the_models_in_an_order_of_its_own_that_its_seed_gives() -> None:
+    models = {name: {"kind": name} for name in "abcdefgh"}
+    orders = [worker.shuffled(models, seed) for seed in range(20)]
+    assert all(dict(order) == models for order in orders)
+    assert len({tuple(name for name, _ in order) for order in orders}) > 15
+    assert worker.shuffled(models, 3) == orders[3]
+
+
 @pytest.mark.parametrize(("ms", "runs"), [(0.0001, 128), (0.5, 4), (0.7, 3), (50.0, 1)])
 def test_a_visit_lasts_at_least_the_least_duration_unless_the_graph_is_tiny(ms: float, runs: int) -> None:
     device = SimulatedDevice({"a": ms}, 0, bursts=0, drift=0)
