@@ -22,7 +22,7 @@ from archfront.search.study import Study, StudyError
 from archfront.space.files import write_text
 from archfront.space.space import Space
 
-from .finalists import default_name, export_finalist, finalist_of
+from .finalists import default_name, export_network, finalist_of
 from .options import base_config, configure, default_folder, find_study
 
 if TYPE_CHECKING:
@@ -66,18 +66,17 @@ class Result:
     def export(
         self, pick: int | None = None, directory: str | Path | None = None, name: str | None = None
     ) -> ExportResult:
-        """Write a finalist, the picked one by default, as Python source, weights, ONNX and model card.
+        """Write a network, the picked one by default, as Python source, weights, ONNX and model card.
 
         Args:
-            pick: its number.
+            pick: the number of a trial. Finalists come fine-tuned, others with the weights that they were rated with.
             directory: by default exports/ in the folder of the study.
             name: of the files and of the function that builds the network.
 
         Raises:
-            StudyError: no finalist has this number; names those there are.
+            StudyError: there is no such trial, or it failed.
         """
-        finalist = finalist_of(self.study, pick)
-        return export_finalist(self.study, finalist, Path(directory or self.study.exports), name)
+        return export_network(self.study, pick, Path(directory or self.study.exports), name)
 
 
 def load(study: str | Path) -> Result:

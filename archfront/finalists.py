@@ -1,4 +1,4 @@
-"""Fine-tuned members of the front as exported files."""
+"""Networks of a study as exported files: members of the front, fine-tuned, and any other trial as it was rated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from torch import Tensor
 from archfront.evaluators.train import read_checkpoint
 from archfront.reports.export import ExportResult, export
 from archfront.search.about import read_about
+from archfront.search.engine import Search
 from archfront.search.final import Finalist, load_finalists
+from archfront.search.progress import Reporter, Silent
 from archfront.search.study import Study, StudyError
 from archfront.space.architecture import Architecture
 
@@ -35,10 +37,31 @@ def finalist_of(study: Study, number: int | None = None) -> Finalist:
     numbers = ", ".join(str(f.number) for f in sorted(finalists, key=lambda f: f.number))
     if number is None:
         raise StudyError(f"no finalist of {study.path} keeps the budget; give one by its number: {numbers}")
-    raise StudyError(
-        f"trial {number} of {study.path} is no finalist, so it has no weights of its own; finalists: {numbers}. "
-        f"archfront search --study {study.path} --members N fine-tunes more of the front"
-    )
+    raise StudyError(f"trial {number} of {study.path} is no finalist; finalists: {numbers}")
+
+
+def network_of(study: Study, number: int | None, reporter: Reporter) -> tuple[Finalist, dict[str, Tensor]]:
+    """A network of a study and its weights: a finalist's are its own, those of another trial what it was rated with.
+
+    Args:
+        number: of a trial; the picked finalist by default.
+
+    Raises:
+        StudyError: no trial has this number, or it failed.
+    """
+    if number is None or any(finalist.number == number for finalist in load_finalists(study)):
+        finalist = finalist_of(study, number)
+        return finalist, state_of(finalist.architecture, study.weights(finalist.architecture))
+    search = Search(study, study.config, reporter)
+    trial = next((trial for trial in search.log.trials if trial.number == number), None)
+    if trial is None:
+        raise StudyError(f"{study.path} has no trial {number}; its {len(search.log.trials)} trials count from 0")
+    if not trial.complete:
+        raise StudyError(f"trial {number} of {study.path} failed, so it has no weights: {trial.reason}")
+    if search.config.evaluator == "supernet":
+        search.raters.train()  # reads the checkpoint
+    network = search.raters.network(trial.architecture)
+    return Finalist(trial.number, trial.architecture, trial.measurements), network.state_dict()
 
 
 def default_name(study: Study, finalist: Finalist) -> str:
@@ -48,16 +71,20 @@ def default_name(study: Study, finalist: Finalist) -> str:
     return f"n{name}" if name[0].isdigit() else name
 
 
-def export_finalist(study: Study, finalist: Finalist, directory: Path, name: str | None = None) -> ExportResult:
-    """Write a finalist with its fine-tuned weights, and a card with its metrics, its data and where it comes from."""
-    architecture = finalist.architecture
-    return export(
-        architecture,
-        state_of(architecture, study.weights(architecture)),
-        directory,
-        name=name or default_name(study, finalist),
-        card=card_of(study, finalist),
-    )
+def export_network(
+    study: Study,
+    number: int | None,
+    directory: Path,
+    name: str | None = None,
+    reporter: Reporter | None = None,
+) -> ExportResult:
+    """Write a network of a study with its weights, and a card with its metrics, its data and where it comes from.
+
+    See `network_of`; the metrics of a trial that is no finalist are those of the search.
+    """
+    found, state = network_of(study, number, reporter or Silent())
+    card = card_of(study, found)
+    return export(found.architecture, state, directory, name=name or default_name(study, found), card=card)
 
 
 def state_of(architecture: Architecture, checkpoint: Path) -> dict[str, Tensor]:

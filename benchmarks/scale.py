@@ -4,7 +4,7 @@
 
 Measured: proposing and storing a candidate (20 % budget, the default storage), what a call to a worker and a candidate in
 it cost the driver and how long an empty call takes (a Ray cluster on this machine), rating a candidate with a supernet
-(digits), and taking back a piece of a training. The simulation makes the steps of the engine's loop with them: one
+(digits), and taking back a piece of a training. The simulation makes the steps of the search's loop with them: one
 driver, `workers * ahead` candidates under way, outcomes collected in the order of submission.
 
 What other work on the machine would falsify is kept out: what computes (proposing, storing, calls, rating) is taken in
@@ -26,27 +26,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from _common import Figures, Run, main
-from machinery import OBJECTIVES, formula
+from machinery import outcome_of, proposer_of
 from numpy.typing import NDArray
 
 from archfront.evaluators.accuracy import SupernetAccuracy
 from archfront.evaluators.data import load_data
 from archfront.evaluators.supernet import Supernet
 from archfront.evaluators.task import Classification
-from archfront.hw_profiles.cost import cost, part_cost
 from archfront.hw_profiles.metrics import Measurement
-from archfront.search.budget import Budget
 from archfront.search.cluster.backend import CALL, SHORT, RayBackend
 from archfront.search.cluster.connection import connect
 from archfront.search.cluster.trainings import PIECE
 from archfront.search.config import StudyConfig
-from archfront.search.evaluation import Outcome
-from archfront.search.feasible import Region
-from archfront.search.propose import Proposer
-from archfront.search.samplers import make_sampler
-from archfront.search.storage import SCHEME
-from archfront.search.surrogate.within import Within
-from archfront.search.trials import TrialLog
 from archfront.space.architecture import Architecture
 from archfront.space.files import write_bytes
 from archfront.space.presets import PRESETS
@@ -98,7 +89,7 @@ class Simulation(NamedTuple):
 
 
 class Simulated:
-    """The loop of `Search._explore` with a `RayBackend`, on a clock of its own.
+    """The loop of `Exploration.run` with a `RayBackend`, on a clock of its own.
 
     Args:
         workers: how many.
@@ -182,9 +173,7 @@ def machinery(run: Run, space: Space, sampler: str) -> dict[str, float]:
             if proposal is None:
                 raise SystemExit("the space is exhausted")
             propose += (time.process_time() - start) * (number >= warm)
-            counted = cost(proposal.architecture)
-            accuracy = Measurement(formula(proposal.architecture, counted.macs), "measured", 0.01, 1000)
-            outcome = Outcome(counted.measurements() | {"supernet_accuracy": accuracy}, "", 0.0)
+            outcome = outcome_of(proposal.architecture)
             start = time.process_time()
             proposer.record(proposal.architecture, outcome)
             store += (time.process_time() - start) * (number >= warm)
@@ -202,23 +191,6 @@ def disk(file: Path) -> float:
             os.fsync(opened.fileno())
             times.append(time.perf_counter() - start)
     return lower_decile(times)
-
-
-def proposer_of(space: Space, file: Path, sampler: str, seed: int) -> Proposer:
-    """Of a search with a budget that 20 % of the architectures keep."""
-    bound = float(np.quantile([cost(space.sample(number, over="sites")).macs for number in range(200)], 0.2))
-    region = Region(
-        space,
-        Budget.parse(f"macs<={bound:.0f}"),
-        ("macs",),
-        lambda spec, x: (part_cost(spec, x).macs,),
-        {},
-        lambda architecture: {"macs": cost(architecture).macs},
-        lambda name, value: f"{value:.0f}",
-    )
-    source = Within(space, region, ("supernet_accuracy", "macs"), lambda a: {"macs": cost(a).macs})
-    made = make_sampler(sampler, StudyConfig().search.population, seed, source)
-    return Proposer(space, region, TrialLog(f"{SCHEME}{file}", "s", OBJECTIVES, made), sampler, seed)
 
 
 class Nothing:

@@ -5,6 +5,10 @@ python benchmarks/search.py [--quick] [--seed N] [--json FILE] --table FILE --si
 The table holds every architecture of a space. Objectives are scaled so that the best value is 0 and the median 1; the
 reference point is (1, 1); what is reported is 1 - HV / HV(true front), mean over seeds. An evaluation is a different
 row: repeats are answered from memory, so nobody is charged for them. Finished runs are kept in `--folder`.
+
+`surrogate` sees no more of the table than the others. `surrogate, told` is told the columns of `--known` before it
+chooses, as a search in a space knows the parameters and multiply-adds of every network; `surrogate, costs known` looks
+up every objective but the first.
 """
 
 from __future__ import annotations
@@ -79,7 +83,17 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "local search": lambda seed: LocalSearch(seed),
     "surrogate": lambda seed: SurrogateSampler(seed=seed),
 }
-"""What is compared; Optuna's with its own settings. `surrogate` sees no more of the table than the others do."""
+"""What is compared; Optuna's with its own settings."""
+
+
+def sampler_of(name: str, seed: int, replay: Replay, known: list[str]) -> BaseSampler:
+    """The sampler of that name for one search."""
+    if name == "surrogate, told":
+        return SurrogateSampler(seed=seed, costs=Rows(replay, known).costs)
+    if name == "surrogate, costs known":
+        rows = Rows(replay, list(replay.objectives)[1:])
+        return SurrogateSampler(seed=seed, source=rows, costs=rows.costs)
+    return SAMPLERS[name](seed)
 
 
 def regrets(replay: Replay, sampler: BaseSampler, marks: tuple[int, ...]) -> list[float]:
@@ -131,10 +145,7 @@ def compare(table: Table, pair: str, options: argparse.Namespace, kept: Kept, se
 
             def make(name: str = name, number: int = number, marks: tuple[int, ...] = marks) -> list[float]:
                 replay = Replay(table, objectives, number)
-                if name == "surrogate, costs known":
-                    cost = list(objectives)[1:]
-                    return regrets(replay, SurrogateSampler(seed=number, source=Rows(replay, cost)), marks)
-                return regrets(replay, SAMPLERS[name](number), marks)
+                return regrets(replay, sampler_of(name, number, replay, options.known.split(",")), marks)
 
             runs.append(kept.get(f"{len(table)} rows/{pair}/{name}/{number}/{marks[-1]}", make))
         found = np.array([run["regret"] for run in runs])
@@ -187,12 +198,17 @@ def bounded(table: Table, pairs: list[str], options: argparse.Namespace, kept: K
 
 
 if __name__ == "__main__":
-    own = argparse.ArgumentParser(add_help=False)
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # --seed is not --seeds
     own.add_argument("--table", help="parquet or CSV file; needed but for --quick")
     own.add_argument("--sites", default="op_*", help="columns that hold choices, joined by commas; patterns allowed")
     own.add_argument("--where", default="", help='rows that count, such as "connected>=1"')
     own.add_argument("--pairs", nargs="+", default=["c10_val:max, lat_pixel3_ms"], help="objectives, one pair a word")
-    own.add_argument("--samplers", default="+".join(SAMPLERS), help='joined by +; also "surrogate, costs known"')
+    own.add_argument(
+        "--samplers",
+        default="+".join(SAMPLERS),
+        help='joined by +; also "surrogate, told" and "surrogate, costs known"',
+    )
+    own.add_argument("--known", default="c10_params,c10_mflops", help='columns that "surrogate, told" is told')
     own.add_argument("--seeds", type=int, default=20)
     own.add_argument("--gp-seeds", type=int, default=5, help="of Optuna's GP, which takes seconds a proposal")
     own.add_argument("--gp-evaluations", type=int, default=100)

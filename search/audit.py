@@ -25,10 +25,10 @@ from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
 from archfront.space.files import replace_file, write_text
 
-from .audit_figures import COUNTS, SUPERNET, Network, compare, plain
+from .audit_figures import COUNTS, Network, compare, plain
 from .cluster.connection import connect
 from .cluster.trainings import Trainings
-from .config import StudyConfig
+from .config import StudyConfig, recipe_in
 from .engine import Search
 from .progress import Reporter, Silent
 from .spread import spread_over_cost, within_band
@@ -93,12 +93,13 @@ class Audit:
 
     def _found(self) -> dict[str, Any]:
         networks, failed = self._networks()
-        data = self.search.data
+        data, rating = self.search.data, self.search.config.rating
         return {
             "options": {**asdict(self.options), "epochs": self.recipe.epochs},
             "data": {"name": data.name, "train": len(data.train), "validation": len(data.validation)},
             "rule": self.search.config.supernet.rule,
-            "groups": [compare(name, [n for n in networks if n.group == name]) for name in self.groups],
+            "rating": rating,
+            "groups": [compare(name, [n for n in networks if n.group == name], rating) for name in self.groups],
             "networks": [plain(network) for network in networks],
             "failed": failed,
         }
@@ -117,8 +118,7 @@ class Audit:
     def recipe(self) -> Recipe:
         """How networks are trained alone: as the supernet is, but for the number of epochs."""
         own = self.search.config.supernet
-        settings = {name: getattr(own, name) for name in Recipe.model_fields}
-        return Recipe(**{**settings, "epochs": self.options.epochs or own.epochs})
+        return recipe_in(own, epochs=self.options.epochs or own.epochs)
 
     @cached_property
     def alone(self) -> StandAlone:
@@ -170,7 +170,7 @@ class Audit:
 
 def rate(search: Search, trained: Sequence[tuple[str, Architecture, tuple[float, ...]]]) -> list[Network]:
     """The ratings of architectures that were trained alone, given as (group, architecture, accuracies)."""
-    proxies = ProxyScores(search.data.train, search.task)
+    proxies, own = ProxyScores(search.data.train, search.task), search.config.rating
     rated = []
     with search.reporter.track("Rating them", len(trained)) as advance:
         for group, architecture, accuracies in trained:
@@ -178,9 +178,9 @@ def rate(search: Search, trained: Sequence[tuple[str, Architecture, tuple[float,
             ratings = {name: float(getattr(counted, name)) for name in COUNTS}
             ratings |= {name: m.value for name, m in proxies.evaluate(architecture).items()}
             try:
-                ratings[SUPERNET] = search.rating.evaluate(architecture)[SUPERNET].value
+                ratings[own] = search.raters.shared.evaluate(architecture)[own].value
             except (Diverged, NonFiniteError):
-                ratings[SUPERNET] = math.nan  # ranks last
+                ratings[own] = math.nan  # ranks last
             rated.append(Network(architecture, group, accuracies, ratings))
             advance(len(rated), "")
     return rated

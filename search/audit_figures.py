@@ -15,7 +15,6 @@ from archfront.hw_profiles.metrics import metric
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
 
-SUPERNET = "supernet_accuracy"
 COUNTS = ("macs", "params")
 """What a supernet has to be better than: the larger the network, the more accurate."""
 
@@ -38,11 +37,11 @@ class Network:
         return float(np.mean(self.accuracies))
 
 
-def compare(group: str, networks: Sequence[Network]) -> dict[str, Any]:
+def compare(group: str, networks: Sequence[Network], rating: str = "supernet_accuracy") -> dict[str, Any]:
     """What the orders of a group of architectures have in common, as plain data; see `Agreement` for the figures.
 
-    `advantage` is how much higher Spearman's rho of the supernet is than that of the better count, multiply-adds or
-    parameters, with its interval.
+    `rating` is the metric that the supernet rates by, higher is better. `advantage` is how much higher Spearman's rho of
+    the supernet is than that of the better count, multiply-adds or parameters, with its interval.
     """
     if len(networks) < 4:
         raise ArchfrontError(f"{len(networks)} architectures of group {group!r} could be trained; an audit needs 4")
@@ -51,10 +50,10 @@ def compare(group: str, networks: Sequence[Network]) -> dict[str, Any]:
     macs = [network.ratings["macs"] for network in networks]
     draws = statistics.bootstrap(len(networks))
     top = max(1, len(networks) // 4)
-    columns = {name: [network.ratings[name] for network in networks] for name in (SUPERNET, *COUNTS, *PROXIES)}
+    columns = {name: [network.ratings[name] for network in networks] for name in (rating, *COUNTS, *PROXIES)}
     found = {name: statistics.agreement(values, truth, top, draws) for name, values in columns.items()}
     count = max(COUNTS, key=lambda name: found[name].spearman.value)
-    gain = statistics.advantage(columns[SUPERNET], columns[count], truth, draws)
+    gain = statistics.advantage(columns[rating], columns[count], truth, draws)
     ceiling = statistics.ceiling(seeds, draws) if len(seeds) > 1 else None
     return {
         "name": group,
@@ -69,7 +68,7 @@ def compare(group: str, networks: Sequence[Network]) -> dict[str, Any]:
             for name, a in found.items()
         ],
         "advantage": {"over": count, "spearman": list(gain)},
-        "verdict": verdict(found[SUPERNET].spearman, gain, metric(count).title, ceiling[0] if ceiling else None),
+        "verdict": verdict(found[rating].spearman, gain, metric(count).title, ceiling[0] if ceiling else None),
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from archfront.evaluators.rules import RULES, rule_named
 from archfront.evaluators.train import Recipe
@@ -43,12 +43,17 @@ class DataConfig(_Section):
         return value if value == "digits" else str(Path(value).resolve())
 
 
+def recipe_in(section: Recipe, **changes: Any) -> Recipe:
+    """The recipe in a section that holds one and more, with some of its fields changed."""
+    return Recipe(**{**{name: getattr(section, name) for name in Recipe.model_fields}, **changes})
+
+
 class SupernetConfig(Recipe):
     """How the shared weights are trained."""
 
-    rule: str = Field("sandwich", description=f"how the weights are shared in training: {', '.join(RULES)}")
-    epochs: int = Field(12, ge=1)
-    randoms: int = Field(2, ge=0, description="random architectures a step, besides the largest and the smallest")
+    rule: str = Field("fair", description=f"how the weights are shared in training: {', '.join(RULES)}")
+    epochs: int = Field(16, ge=1)
+    randoms: int = Field(2, ge=0, description="random architectures a step, where the rule leaves their number open")
     calibration_images: int = Field(
         512, ge=16, description="images from which batch statistics of a candidate are computed"
     )
@@ -73,6 +78,12 @@ class SupernetConfig(Recipe):
             raise ValueError("rule 'few_shot' makes weights half-way and cannot average them: leave out ema")
         return self
 
+    @model_validator(mode="after")
+    def _tuned_with_labels(self) -> SupernetConfig:
+        if self.tuning_images and rule_named(self.rule).rating == "block_agreement":
+            raise ValueError(f"rule {self.rule!r} rates without labels: got tuning_images, and tuning needs them")
+        return self
+
 
 class AloneConfig(Recipe):
     """How candidates are trained one by one, where evaluator = "alone"."""
@@ -94,7 +105,9 @@ class SearchConfig(_Section):
         24, ge=4, description="of NSGA-II and III; the number of random candidates other samplers start with"
     )
     minutes: float | None = Field(
-        None, gt=0, description="stop proposing after this long, counted over all runs and workers"
+        None,
+        gt=0,
+        description="stop proposing after so long a search, by the clock, over all runs; the front comes after",
     )
     patience: int | None = Field(
         None, ge=2, description="stop after so many candidates that together raised the hypervolume by less than 0.1 %"
@@ -222,6 +235,21 @@ class StudyConfig(_Section):
             raise ValueError(str(error).removeprefix("budget: ")) from None
         return value
 
+    @field_validator("final")
+    @classmethod
+    def _with_heads(cls, value: FinalConfig, info: ValidationInfo) -> FinalConfig:
+        supernet = info.data.get("supernet")  # missing where it is wrong itself
+        if info.data.get("evaluator") == "supernet" and supernet and not value.epochs:
+            rule = rule_named(supernet.rule)
+            if rule.rating == "block_agreement":
+                raise ValueError(f"rule {rule.name!r} trains no heads: 1 or more epochs are needed, got 0")
+        return value
+
+    @property
+    def rating(self) -> str:
+        """The metric that candidates are rated by while searching."""
+        return "alone_accuracy" if self.evaluator == "alone" else rule_named(self.supernet.rule).rating
+
 
 def load(path: str | Path) -> StudyConfig:
     """Read `study.toml`.
@@ -248,7 +276,10 @@ def validate(data: dict[str, Any], where: Any = lambda keys: "configuration") ->
     except ValidationError as error:
         problem = error.errors()[0]
         keys = tuple(str(key) for key in problem["loc"])
-        raise ConfigError(f"{where(keys)}: {_explain(keys, problem)}") from None
+        place, text = where(keys), _explain(keys, problem)
+        if place.removeprefix("--").replace("-", "_") == keys[-1]:  # the place is the name
+            text = text.removeprefix(f"{'.'.join(keys)}: ")
+        raise ConfigError(f"{place}: {text}") from None
 
 
 def _explain(keys: tuple[str, ...], problem: Any) -> str:

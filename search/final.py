@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,11 @@ class Finalist:
     front: bool = False
     picked: bool = False
     noisy: bool = False
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The measured values by metric."""
+        return {name: measurement.value for name, measurement in self.measurements.items()}
 
     def to_dict(self) -> dict[str, object]:
         """Plain data."""
@@ -72,41 +77,40 @@ def minimised(
     return np.array(table, dtype=float).reshape(len(rows), len(metrics))
 
 
-def ranked_front(trials: Sequence[Trial], metrics: Sequence[str]) -> list[Trial]:
+def ranked_front(trials: Sequence[Trial], metrics: Sequence[str]) -> Iterator[Trial]:
     """Complete trials in the order in which they deserve a place among the finalists.
 
     Front by front (non-dominated sorting), and inside a front those first that are farthest from the ones already taken
-    (greedy farthest point on scaled objectives), the two ends of the first objective leading.
+    (greedy farthest point on scaled objectives), the two ends of the first objective leading. Few are ever asked for,
+    so a front is only found once those before it are used up.
     """
     left = [trial for trial in trials if trial.complete]
-    ranked: list[Trial] = []
-    while left:
-        values = minimised([trial.values for trial in left], metrics)
-        mask = non_dominated(values)
-        if not mask.any():
-            break
-        ranked += [left[i] for i in np.flatnonzero(mask)[_spread_order(values[mask])]]
-        left = [trial for trial, taken in zip(left, mask, strict=True) if not taken]
-    return ranked
+    values = minimised([trial.values for trial in left], metrics)
+    while len(values) and (front := non_dominated(values)).any():
+        members = np.flatnonzero(front)
+        yield from (left[members[i]] for i in _spread_order(values[front]))
+        left = [trial for trial, taken in zip(left, front, strict=True) if not taken]
+        values = values[~front]
 
 
 def _spread_order(
     values: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+) -> Iterator[int]:
     span = values.max(axis=0) - values.min(axis=0)
     scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
-    order = [int(scaled[:, 0].argmin())]
-    while len(order) < len(values):
-        distance = np.min([np.abs(scaled - scaled[i]).sum(axis=1) for i in order], axis=0)
-        distance[order] = -1
-        order.append(int(distance.argmax()))
-    return np.array(order)
+    following = int(scaled[:, 0].argmin())
+    distance = np.full(len(values), np.inf)
+    for _ in values:
+        yield following
+        distance = np.minimum(distance, np.abs(scaled - scaled[following]).sum(axis=1))
+        distance[following] = -1
+        following = int(distance.argmax())
 
 
 def decide(finalists: Sequence[Finalist], metrics: Sequence[str], budget: Budget) -> list[Finalist]:
     """Mark the front among the finalists that keep the budget as measured, and the most accurate of them as picked."""
-    values = minimised([{k: m.value for k, m in f.measurements.items()} for f in finalists], metrics)
-    good = np.array([not budget.broken({k: m.value for k, m in f.measurements.items()}) for f in finalists], dtype=bool)
+    values = minimised([finalist.values for finalist in finalists], metrics)
+    good = np.array([not budget.broken(finalist.values) for finalist in finalists], dtype=bool)
     values[~good] = np.nan
     front = non_dominated(values) if len(finalists) else np.zeros(0, dtype=bool)
     best = int(np.where(front, values[:, 0], np.inf).argmin()) if front.any() else -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,7 +42,9 @@ def hypervolume(values: Values, reference: Values) -> float:
     if reference.shape != (values.shape[1],) or not np.isfinite(reference).all():
         raise ArchfrontError(f"the reference point needs {values.shape[1]} finite values, got {reference.tolist()}")
     inside = values[(values < reference).all(axis=1)]
-    return _volume(inside[non_dominated(inside)], reference)
+    if inside.shape[1] > 2:  # the sweep passes over what is dominated by itself
+        inside = inside[non_dominated(inside)]
+    return _volume(inside, reference)
 
 
 def hypervolume_over(values: Values, reference: Values) -> Values:
@@ -61,25 +64,44 @@ def hypervolume_over(values: Values, reference: Values) -> Values:
     return curve
 
 
-def recent_gain(values: Sequence[Sequence[float] | None], metrics: Sequence[str], last: int) -> float:
-    """The share of the hypervolume that the last so many of these points added.
+class RecentGain:
+    """Which share of the hypervolume the last points brought, as points come in.
+
+    The reference point is the worst value of each metric so far. What it takes to add a point grows with the front and
+    with `last`, not with the number of points.
 
     Args:
-        values: one point a candidate in the order of evaluation, None for one that failed.
-        metrics: the metric of each value, by name; says whether more is better.
+        metrics: of the objectives.
         last: how many points count as recent.
-
-    The reference point is the worst value of each metric so far.
     """
-    signs = np.array([-1.0 if metric(name).direction == "max" else 1.0 for name in metrics])
-    points = [None if point is None else signs * np.asarray(point) for point in values]
-    known = np.array([point for point in points if point is not None]).reshape(-1, len(metrics))
-    if not len(known):
-        return 0.0
-    before = np.array([point for point in points[:-last] if point is not None]).reshape(-1, len(metrics))
-    worst = known.max(axis=0)
-    now = hypervolume(known[non_dominated(known)], worst)
-    return 1 - hypervolume(before[non_dominated(before)], worst) / now if now else 0.0
+
+    def __init__(self, metrics: Sequence[str], last: int) -> None:
+        self._signs = np.array([-1.0 if metric(name).direction == "max" else 1.0 for name in metrics])
+        self.last = last
+        self._front = np.empty((0, len(metrics)))
+        self._recent: deque[Values] = deque()
+        self._worst = np.full(len(metrics), -np.inf)
+
+    def add(self, values: Sequence[float] | None) -> None:
+        """Take in the objectives of the next point; None for one without."""
+        point = self._signs * np.array(values, dtype=float) if values is not None else np.full(len(self._signs), np.nan)
+        self._worst = np.fmax(self._worst, point)
+        self._recent.append(point)
+        if len(self._recent) > self.last:
+            self._keep(self._recent.popleft())
+
+    def _keep(self, point: Values) -> None:
+        """Let a point that is recent no more into the front, if it belongs there."""
+        if not np.isnan(point).any() and not (self._front <= point).all(axis=1).any():
+            self._front = np.vstack((self._front[~(point <= self._front).all(axis=1)], point))
+
+    @property
+    def share(self) -> float:
+        """What the last points brought, as a share of what all brought; 0 where there is nothing yet."""
+        if not np.isfinite(self._worst).all():
+            return 0.0
+        now = hypervolume(np.vstack((self._front, *self._recent)), self._worst)
+        return 1 - hypervolume(self._front, self._worst) / now if now else 0.0
 
 
 def _matrix(values: Values) -> Values:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
+
+Note = Callable[[str], None]
+"""Told one line worth keeping."""
 
 
 class Advance(Protocol):

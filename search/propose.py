@@ -16,7 +16,7 @@ from .evaluation import Outcome
 from .feasible import Region
 from .surrogate.candidates import ORIGIN
 from .surrogate.history import SPREAD
-from .trials import Trial, TrialLog, quiet_optuna
+from .trials import Trial, TrialLog
 
 if TYPE_CHECKING:
     import optuna
@@ -75,9 +75,8 @@ class Proposer:
             if self._fresh(begun := self._first.popleft()) and begun in self.space:
                 return Proposal(begun, "begun before", None)
         for _ in range(ASKS):
-            with quiet_optuna():
-                asked = self.log.memory.ask()
-                architecture = self._resolve(asked)
+            asked = self.log.memory.ask()
+            architecture = self._resolve(asked)
             if architecture is None:
                 self.tell(asked, None)
             elif self._fresh(architecture):
@@ -132,10 +131,9 @@ class Proposer:
 
         values = objective_values(trial, self.log.metrics)
         state = optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE
-        with quiet_optuna():
-            for name, value in intervals(trial, self.log.metrics).items():
-                asked.set_user_attr(name, value)
-            return self.log.memory.tell(asked, values, state=state)
+        for name, value in intervals(trial, self.log.metrics).items():
+            asked.set_user_attr(name, value)
+        return self.log.memory.tell(asked, values, state=state)
 
     def record(self, architecture: Architecture, outcome: Outcome) -> None:
         """Store an evaluated candidate and let the sampler learn from it.
@@ -150,12 +148,15 @@ class Proposer:
             return
         trial = Trial(
             number=len(self.log.trials),
-            architecture=architecture,
+            architecture=Architecture.known_good(
+                architecture.input, architecture.network
+            ),  # without its parts: it is kept
             measurements=outcome.measurements,
             reason=outcome.reason,
             origin=proposal.origin,
             choices=self.space.choices(architecture),
             seconds=outcome.seconds,
+            elapsed=self.log.elapsed,
         )
         frozen = self._frozen(trial, proposal)
         reason = frozen.user_attrs.get(ORIGIN, proposal.origin)  # a sampler that says why it proposed something
@@ -179,8 +180,7 @@ class Proposer:
             params=dict(trial.choices),
             distributions={s: optuna.distributions.CategoricalDistribution(labels) for s, labels in domains.items()},
         )
-        with quiet_optuna():
-            self.log.memory.add_trial(frozen)
+        self.log.memory.add_trial(frozen)
         return frozen
 
 

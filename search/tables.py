@@ -166,11 +166,15 @@ class Replay:
 
     def row(self, choices: Params) -> int:
         """The usable row that differs from the choices at fewest sites; a random one of several."""
+        nearest_rows = self.nearest(choices)
+        return int(nearest_rows[0] if len(nearest_rows) == 1 else self._rng.choice(nearest_rows))
+
+    def nearest(self, choices: Params) -> NDArray[np.int64]:
+        """The usable rows that differ from the choices at fewest sites."""
         wanted = [self.labels[site].index(choices[site]) for site in self.table.sites]
         differing = (self.levels != wanted).sum(axis=1)
         differing[~self.usable] = len(wanted) + 1
-        nearest_rows = np.flatnonzero(differing == differing.min())
-        return int(nearest_rows[0] if len(nearest_rows) == 1 else self._rng.choice(nearest_rows))
+        return np.flatnonzero(differing == differing.min())
 
     def _keep(self, row: int, origin: str) -> None:
         self.rows.append(row)
@@ -187,19 +191,21 @@ class Rows:
 
     Args:
         replay: the search.
-        known: objectives that are exact and cheap, so that the sampler is told them before it chooses.
+        known: columns that are exact and cheap, so that the sampler is told them before it chooses: objectives among
+            them are not modelled, and models of the others are told all of them.
     """
 
     NEAR, FAR, PARENTS = 400, 100, 20
 
     def __init__(self, replay: Replay, known: Sequence[str] = ()) -> None:
         self.replay = replay
-        unknown = [name for name in known if name not in replay.objectives]
-        if unknown:
-            raise TableError(f"{unknown[0]!r} is no objective; objectives: {', '.join(replay.objectives)}")
         told = [name in known for name in replay.objectives]
         self._choices = [replay.table.choices(row) for row in range(len(replay.table))]
+        self._row_of = {tuple(choices.values()): row for row, choices in enumerate(self._choices)}
         self._known = np.where(told, replay.values, np.nan)
+        self._costs = (
+            np.array([_evened(replay.table.column(name)) for name in known]).reshape(len(known), len(replay.table)).T
+        )
 
     def __call__(self, parents: Sequence[Params], rng: np.random.Generator) -> list[Candidate]:
         """Rows that differ from a parent at one site, some at two, and some at random."""
@@ -212,5 +218,16 @@ class Rows:
         far = rng.permutation(np.flatnonzero(distance <= len(replay.table.sites)))[: self.FAR]
         return [self._candidate(int(i), MOVE) for i in near] + [self._candidate(int(i), RANDOM) for i in far]
 
+    def costs(self, params: Params) -> tuple[float, ...]:
+        """What is known of the row with these choices, or of a nearest one where there is none."""
+        choices = tuple(params[site] for site in self.replay.table.sites)
+        row = self._row_of[choices] if choices in self._row_of else int(self.replay.nearest(params)[0])
+        return tuple(self._costs[row].tolist())
+
     def _candidate(self, row: int, origin: str) -> Candidate:
-        return Candidate(self._choices[row], origin, tuple(self._known[row].tolist()))
+        return Candidate(self._choices[row], origin, tuple(self._known[row].tolist()), tuple(self._costs[row].tolist()))
+
+
+def _evened(column: Values) -> Values:
+    """Sizes on a scale on which steps mean the same everywhere: their logarithms, where all are positive."""
+    return np.log(column) if (column > 0).all() else column

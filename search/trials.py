@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,29 +23,26 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-RATINGS = {"supernet": "supernet_accuracy", "alone": "alone_accuracy"}
-"""The metric that an evaluator rates candidates by."""
-
 OBJECTIVES = {
-    "accuracy": RATINGS["supernet"],
     "latency": "predicted_latency_ms",
     "params": "params",
     "flops": "macs",
     "memory": "peak_bytes",
 }
-"""The metric that stands for an objective while searching with a supernet."""
+"""The metric that stands for an objective while searching; for accuracy it is what rates candidates."""
 
 FINAL_METRIC = {
     "supernet_accuracy": "accuracy",
     "alone_accuracy": "accuracy",
+    "block_agreement": "accuracy",
     "predicted_latency_ms": "latency_ms",
 }
 """What an estimate of the search becomes for the members of the front."""
 
 
-def search_metrics(objectives: Sequence[str], evaluator: str) -> tuple[str, ...]:
-    """The metrics that stand for objectives while searching with an evaluator."""
-    return tuple(RATINGS[evaluator] if name == "accuracy" else OBJECTIVES[name] for name in objectives)
+def search_metrics(objectives: Sequence[str], rating: str) -> tuple[str, ...]:
+    """The metrics that stand for objectives while searching, where `rating` is the one that rates candidates."""
+    return tuple(rating if name == "accuracy" else OBJECTIVES[name] for name in objectives)
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class Trial:
         origin: why it was proposed.
         choices: the label chosen at every site.
         seconds: how long its evaluation took.
+        elapsed: seconds of searching, by the clock, when it was stored; of all runs and processes together.
     """
 
     number: int
@@ -68,6 +67,7 @@ class Trial:
     origin: str
     choices: Mapping[str, Any]
     seconds: float
+    elapsed: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -93,6 +93,7 @@ class Trial:
             "origin": self.origin,
             "choices": dict(self.choices),
             "seconds": self.seconds,
+            "elapsed": self.elapsed,
         }
 
 
@@ -105,8 +106,8 @@ class TrialLog:
         url: of the storage: any of Optuna's, or `journal:` and a path.
         name: the name of the study in it.
         objectives: as the user names them ("accuracy", "latency", ...).
-        sampler: an Optuna sampler.
-        evaluator: what rates candidates.
+        sampler: an Optuna sampler; one that depends on the trials so far may be set afterwards, as `memory.sampler`.
+        rating: the metric that candidates are rated by.
     """
 
     def __init__(
@@ -114,40 +115,60 @@ class TrialLog:
         url: str,
         name: str,
         objectives: Sequence[str],
-        sampler: optuna.samplers.BaseSampler,
-        evaluator: str = "supernet",
+        sampler: optuna.samplers.BaseSampler | None = None,
+        rating: str = "supernet_accuracy",
     ) -> None:
         import optuna
 
+        from .memory import Shared, SharingStorage
+
         self.url = url
-        self.metrics = search_metrics(objectives, evaluator)
+        self._shared = Shared()
+        self.metrics = search_metrics(objectives, rating)
         self.trials: list[Trial] = []
         self._own = uuid.uuid4().hex
         ways = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
         directions = [ways[metric(m).direction] for m in self.metrics]
         with quiet_optuna():
-            self.memory = optuna.create_study(directions=directions, sampler=sampler)
+            self.memory = optuna.create_study(storage=SharingStorage(), directions=directions, sampler=sampler)
             with explained(url, "use the storage"):
+                self._storage = open_storage(url)
                 self.stored = optuna.create_study(
                     study_name=name,
-                    storage=open_storage(url),
+                    storage=self._storage,
                     directions=directions,
                     load_if_exists=True,
                     sampler=optuna.samplers.RandomSampler(),
                 )
-        self.refresh()
+                self._study = self._storage.get_study_id_from_name(name)
+                found = self.stored.get_trials(deepcopy=False)
+        self._read(found)
+        self._before, self._opened = max((trial.elapsed for trial in self.trials), default=0.0), time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of searching so far, by the clock: since this was opened, and what earlier runs took.
+
+        Every trial keeps how long it had been, so a run that is killed loses the time of the candidate in flight, and
+        processes that search together count the same time once.
+        """
+        return self._before + time.monotonic() - self._opened
 
     def refresh(self, mine: Trial | None = None) -> list[Trial]:
         """Read the trials that were stored since the last time; `mine` is the one among them that needs no decoding."""
-        with quiet_optuna(), explained(self.url, "use the storage"):
-            found = self.stored.get_trials(deepcopy=False)[len(self.trials) :]
+        from .memory import trials_from
+
+        with explained(self.url, "use the storage"):
+            return self._read(trials_from(self._storage, self._study, len(self.trials)), mine)
+
+    def _read(self, found: Iterable[FrozenTrial], mine: Trial | None = None) -> list[Trial]:
         new = []
         for frozen in found:
+            self._shared.all(frozen)
             if mine is not None and frozen.user_attrs.get("writer") == self._own:
                 new.append(replace(mine, number=frozen.number))
-                continue
-            new.append(read_trial(frozen))
-            with quiet_optuna():
+            else:
+                new.append(read_trial(frozen))
                 self.memory.add_trial(frozen)
         self.trials += new
         return new
@@ -159,7 +180,7 @@ class TrialLog:
             The trial as stored, and those that other processes added in the meantime.
         """
         frozen.user_attrs = {**frozen.user_attrs, **trial.attributes(), "writer": self._own}
-        with quiet_optuna(), explained(self.url, f"store trial {trial.number} in"):
+        with explained(self.url, f"store trial {trial.number} in"):
             self.stored.add_trial(frozen)
         return self.refresh(trial)
 
@@ -180,6 +201,7 @@ def read_trial(frozen: FrozenTrial) -> Trial:
             origin=kept["origin"],
             choices=kept["choices"],
             seconds=kept["seconds"],
+            elapsed=kept.get("elapsed", 0.0),  # early studies have none
         )
     except (KeyError, TypeError) as error:
         raise StudyError(f"trial {frozen.number} in the storage was not written by archfront: {error!r}") from None
@@ -198,11 +220,6 @@ def quiet_optuna() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(level)
-
-
-def describe(values: Mapping[str, float]) -> str:
-    """Values in their units, on one line."""
-    return ", ".join(f"{name} {metric(name).format(value)}" for name, value in values.items())
 
 
 def dumps(value: Any) -> str:

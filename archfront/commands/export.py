@@ -12,7 +12,7 @@ from .common import Json, Quiet, StudyPath, print_json
 
 def export(
     study: StudyPath,
-    pick: Annotated[int | None, typer.Option(help="Number of a finalist; by default the picked one.")] = None,
+    pick: Annotated[int | None, typer.Option(help="Number of a trial; by default the picked finalist.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; by default exports in the study.")
     ] = None,
@@ -22,7 +22,8 @@ def export(
 ) -> None:
     """Write a network as Python source that needs only torch, its weights, ONNX, and a model card.
 
-    The files are checked to compute the same as the network that was measured before they appear.
+    The files are checked to compute the same as the network that was measured before they appear. Finalists come
+    fine-tuned; other trials with the weights that they were rated with.
     """
     from archfront import api
     from archfront.console import make_reporter

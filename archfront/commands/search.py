@@ -46,7 +46,7 @@ def search(
     objectives: Annotated[Text, typer.Option(help="Such as accuracy,latency,params; accuracy comes first.")] = None,
     trials: Annotated[Count, typer.Option(help="Candidates to evaluate.")] = None,
     sampler: Annotated[Text, typer.Option(help="surrogate, nsga2, nsga3, tpe, gp, qmc or random.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop evaluating candidates after this long.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop proposing after so long, by the clock.")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many without gain in hypervolume.")] = None,
     epochs: Annotated[Count, typer.Option(help="Training of the shared weights.")] = None,
     evaluator: Annotated[
@@ -54,6 +54,9 @@ def search(
     ] = None,
     sites: Annotated[
         Text, typer.Option(help="With a table: columns that hold choices, joined by commas; patterns allowed.")
+    ] = None,
+    known: Annotated[
+        Text, typer.Option(help="With a table: columns known before a row is evaluated, such as params,macs.")
     ] = None,
     alone_epochs: Annotated[Count, typer.Option(help="Training of each candidate, with --evaluator alone.")] = None,
     final_epochs: Annotated[Count, typer.Option(help="Fine-tuning of each member of the front.")] = None,
@@ -102,10 +105,12 @@ def search(
         "size": None if size is None else _size(size),
     }  # fmt: skip
     if (evaluator or "").startswith(SCHEME):
-        search_table({"config": config, "sites": sites, **options}, study, name, make_reporter(quiet), as_json)
+        of_tables = {"sites": sites, "known": _names(known)}
+        search_table({"config": config, **of_tables, **options}, study, name, make_reporter(quiet), as_json)
         return
-    if sites is not None:
-        raise typer.BadParameter("goes with --evaluator table:FILE", param_hint="--sites")
+    for option, given in (("--sites", sites), ("--known", known)):
+        if given is not None:
+            raise typer.BadParameter("goes with --evaluator table:FILE", param_hint=option)
     settings = configure(base_config(config, study), options, spelling="--{}")
     opened = Study(study or default_folder(settings, name))
     with _kept_on_interrupt(opened):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SCHEME = "table:"
 """How --evaluator names a table: table:FILE, parquet or .csv."""
 
-USED = ("evaluator", "sites", "objectives", "budget", "trials", "sampler", "seed", "storage")
+USED = ("evaluator", "sites", "known", "objectives", "budget", "trials", "sampler", "seed", "storage")
 """The options of a search that mean something for a table: there are no networks to train, measure or export."""
 
 
@@ -30,6 +30,7 @@ class Settings:
 
     file: Path
     sites: str
+    known: tuple[str, ...]
     objectives: str
     budget: str
     trials: int
@@ -59,6 +60,7 @@ class Settings:
         return Settings(
             file=Path(given["evaluator"].removeprefix(SCHEME)),
             sites=given.get("sites", ""),
+            known=tuple(given.get("known", ())),
             objectives=", ".join(given["objectives"]),
             budget=given.get("budget", ""),
             trials=search.trials,
@@ -81,7 +83,7 @@ class Settings:
             "budget": self.budget,
             "sampler": self.sampler,
             "seed": self.seed,
-        }
+        } | ({"known": ", ".join(self.known)} if self.known else {})
 
 
 def search_table(
@@ -129,7 +131,7 @@ def _run(found: Replay, settings: Settings, study: Study, reporter: Reporter) ->
     from archfront.search.tables import Rows
 
     url = settings.storage or f"{JOURNAL}{study.path / 'study.journal'}"
-    sampler = make_sampler(settings.sampler, settings.population, settings.seed, Rows(found))
+    sampler = make_sampler(settings.sampler, settings.population, settings.seed, Rows(found, settings.known))
     with explained(url, "use the storage"), reporter.track("Searching the table", settings.trials) as advance:
         found.run(found.study(sampler, open_storage(url)), settings.trials, advance)
         advance(settings.trials, "")

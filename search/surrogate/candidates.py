@@ -31,11 +31,13 @@ class Candidate(NamedTuple):
         origin: how it came about, such as "random" or "local move".
         known: the objectives that are exact and cheap, in the study's own units and order, NaN for those that have to
             be evaluated; empty where none is known.
+        costs: what else is known before it is evaluated; empty where the sampler is to work it out.
     """
 
     params: dict[str, Any]
     origin: str
     known: tuple[float, ...] = ()
+    costs: tuple[float, ...] = ()
 
 
 class Source(Protocol):
@@ -43,6 +45,14 @@ class Source(Protocol):
 
     def __call__(self, parents: Sequence[Params], rng: np.random.Generator) -> Sequence[Candidate]:
         """Some hundred candidates: most of them variations of `parents`, which are on the front."""
+        ...
+
+
+class Informed(Source, Protocol):
+    """A source that knows figures of every candidate before it is evaluated, or none of any."""
+
+    def costs(self, params: Params) -> Sequence[float]:
+        """Equally many figures of any candidate, on a scale on which steps mean the same everywhere."""
         ...
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .sites import Levels, Params, Sites
+from .sites import Costs, Features, Levels, Params, Sites
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
@@ -31,9 +31,14 @@ class History:
 
     A trial is *usable* if all its values are finite, and *good* if it breaks no constraint besides. What it takes to
     read a trial does not grow with the number of trials.
+
+    Args:
+        study: the study.
+        costs: figures of a candidate that are known before it is evaluated, equally many of each; None where there are
+            none.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, costs: Callable[[Params], Sequence[float]] | None = None) -> None:
         from optuna.study import StudyDirection
 
         objectives = len(study.directions)
@@ -49,6 +54,8 @@ class History:
         self._failed: list[Params] = []
         self._open: list[int] = []
         self._next = 0
+        self._costs_of = costs
+        self._costs = _Matrix(0)
         self._sites: Sites | None = None
         self._levels, self._taken, self._failures = _Matrix(0, np.int64), set[bytes](), 0
         self._constraints: tuple[tuple[str, ...], _Matrix] = (), _Matrix(0)
@@ -88,6 +95,10 @@ class History:
             if counts:
                 front.add(len(self.params), values)
         self.params.append(trial.params)
+        known = self._costs_of(trial.params) if self._costs_of else ()
+        if not len(self._costs):
+            self._costs = _Matrix(len(known))
+        self._costs.add(known)
         self._values.add(values)
         self._spreads.add(_spread(trial, len(values)))
         self._kinds.add((usable, good))
@@ -148,7 +159,7 @@ class History:
     def sites(self) -> Sites:
         """All sites that any trial had."""
         if self._sites is None:
-            self._sites = Sites(self.distributions)
+            self._sites = Sites(self.distributions, self.costs.shape[1])
             self._levels, self._taken, self._failures = _Matrix(len(self.distributions), np.int64), set(), 0
         return self._sites
 
@@ -160,6 +171,23 @@ class History:
             self._levels.add(row)
             self._taken.add(row.tobytes())
         found: Levels = self._levels.rows
+        return found
+
+    def features(self, rows: NDArray[np.int64]) -> Features:
+        """The features of some of the trials."""
+        return self.described(self.levels[rows], self.costs[rows])
+
+    def described(self, levels: Levels, costs: Costs | None) -> Features:
+        """The features of any candidates, from their levels (k, d) and what is known of them (k, c), if anything is."""
+        if costs is None or not costs.size:
+            return self.sites.features(levels)
+        low, high = self.costs.min(axis=0), self.costs.max(axis=0)
+        return self.sites.features(levels, (costs - low) / np.where(high > low, high - low, 1.0))
+
+    @property
+    def costs(self) -> Costs:
+        """What was known of each trial before it was evaluated (n, c)."""
+        found: Costs = self._costs.rows
         return found
 
     def taken(self, levels: Levels) -> NDArray[np.bool_]:

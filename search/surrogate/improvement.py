@@ -39,11 +39,23 @@ class Improvement:
 
     def __call__(self, points: Values) -> Values:
         """The gain (k,) of every point of (k, m), each by itself."""
-        gains = np.empty(len(points))
-        step = max(1, CHUNK // self.low.size)
-        for start in range(0, len(points), step):
-            part = points[start : start + step, None]
-            sides = np.maximum(self.high - np.maximum(self.low, part), 0)
+        return self.expected(points[None])
+
+    def expected(self, outcomes: Values) -> Values:
+        """The expected gain (k,) of points whose objectives are independent.
+
+        A box's volume is a product of sides, so its mean is the product of the sides' means: exact, however the
+        outcomes of different objectives are paired.
+
+        Args:
+            outcomes: (s, k, m) equally likely values of every objective of each point.
+        """
+        samples, points, _ = outcomes.shape
+        gains = np.empty(points)
+        step = max(1, CHUNK // (self.low.size * samples))
+        for start in range(0, points, step):
+            part = outcomes[:, start : start + step, None]
+            sides = np.maximum(self.high - np.maximum(self.low, part), 0).mean(axis=0)
             gains[start : start + step] = sides.prod(axis=2).sum(axis=1)
         return gains
 

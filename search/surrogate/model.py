@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from archfront.search.pareto import non_dominated
 
 from .gp import Kernel, Posterior, fit
-from .sites import Features, Levels, Sites
+from .sites import Features
 from .warp import Warp
 
 Values = NDArray[np.float64]
@@ -53,52 +53,46 @@ class Objectives:
 
     Args:
         kernels: one an objective.
-        sites: of the study.
-        levels: (n, d) what was evaluated.
+        features: (n, f) of what was evaluated.
         values: (n, m) what came out, less is better.
-        noise: (m,) differences below which two values count as equal.
+        warps: the scale on which each objective is modelled.
     """
 
-    def __init__(self, kernels: Sequence[Kernel], sites: Sites, levels: Levels, values: Values, noise: Values) -> None:
-        self.warps = [Warp(column, tie) for column, tie in zip(values.T, noise, strict=True)]
-        features = sites.features(levels)
+    def __init__(self, kernels: Sequence[Kernel], features: Features, values: Values, warps: Sequence[Warp]) -> None:
+        self.warps = warps
         self.posteriors = [
             Posterior(kernel, features, warp(column))
-            for kernel, warp, column in zip(kernels, self.warps, values.T, strict=True)
+            for kernel, warp, column in zip(kernels, warps, values.T, strict=True)
         ]
 
-    def scores(self, features: Features, optimism: float) -> Values:
-        """What each candidate may reach (k, m) on the scale of the models: so many deviations better than expected."""
-        beliefs = [posterior(features) for posterior in self.posteriors]
-        return np.stack([mean - optimism * deviation for mean, deviation in beliefs], axis=1)
+    def beliefs(self, features: Features) -> tuple[Values, Values]:
+        """Means and standard deviations (k, m) of candidates on the scale of the models."""
+        means, deviations = zip(*(posterior(features) for posterior in self.posteriors), strict=True)
+        return np.stack(means, axis=1), np.stack(deviations, axis=1)
 
     def values(self, scores: Values) -> Values:
         """Scores (k, m) as values of the objectives."""
         return np.stack([warp.back(column) for warp, column in zip(self.warps, scores.T, strict=True)], axis=1)
 
 
-def fit_kernels(sites: Sites, levels: Levels, values: Values, noise: Values) -> list[Kernel]:
+def fit_kernels(features: Features, widths: NDArray[np.int64], values: Values, warps: Sequence[Warp]) -> list[Kernel]:
     """The hyperparameters for every column of `values` (n, m)."""
     rows = chosen(values, FITTED)
-    features = sites.features(levels[rows])
-    return [
-        fit(features, sites.widths, Warp(values[rows, j], noise[j])(values[rows, j])) for j in range(values.shape[1])
-    ]
+    return [fit(features[rows], widths, warp(column)) for warp, column in zip(warps, values[rows].T, strict=True)]
 
 
-def chance(sites: Sites, levels: Levels, constraints: Values, features: Features) -> Values:
+def chance(features: Features, widths: NDArray[np.int64], constraints: Values, candidates: Features) -> Values:
     """The probability (k,) that candidates keep every constraint (n, c), each learned by itself."""
     from scipy.special import ndtr  # type: ignore[import-untyped]
 
-    total = np.ones(len(features))
+    total = np.ones(len(candidates))
     for column in constraints.T:
         seen = np.isfinite(column)
         if not seen.any() or (column[seen] <= 0).all():
             continue
         y = np.clip(column[seen] / np.median(np.abs(column[seen][column[seen] != 0])), -3, 3)
-        rows = np.flatnonzero(seen)[chosen(np.abs(y)[:, None], FITTED)]
-        y = y[chosen(np.abs(y)[:, None], FITTED)]
-        train = sites.features(levels[rows])
-        mean, deviation = Posterior(fit(train, sites.widths, y), train, y)(features)
+        kept = chosen(np.abs(y)[:, None], FITTED)
+        train, y = features[np.flatnonzero(seen)[kept]], y[kept]
+        mean, deviation = Posterior(fit(train, widths, y), train, y)(candidates)
         total *= ndtr(-mean / deviation)
     return total

@@ -1,8 +1,8 @@
-"""The sampler: optimistic models of the objectives, candidates around the front, and the hypervolume they promise."""
+"""The sampler: models of the objectives, candidates around the front, and the hypervolume that they may be expected to add."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from .gp import Kernel
 from .history import History
 from .improvement import Improvement
 from .model import TRAINED, Objectives, chance, chosen, fit_kernels, milestone
+from .sites import Features, Params
+from .views import VIEWS, View
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -39,10 +41,6 @@ WIDE = 8
 PLAIN = 5
 """Every so many proposals, a random neighbour of the front is taken whatever the models say: they may be wrong."""
 
-OPTIMISM = 0.3
-"""Mean of the number of standard deviations by which a candidate may be better than expected."""
-
-
 TIE = 1e-3
 """Weight of being good by itself, beside a share of the largest gain."""
 
@@ -59,11 +57,15 @@ class SurrogateSampler(BaseSampler):
         startup: random trials before the models take over.
         seed: of everything random.
         reference: the corner from which hypervolume is counted, one value an objective, in the study's own units. By
-            default what the models expect of a typical random candidate, and for every eighth proposal the worst
+            default what is typical of a random candidate (see `View.corner`), and for every eighth proposal the worst
             values on the front, so that its ends are explored too.
         noise: the standard error of a measurement, one an objective; smaller differences count as ties. By default what
             the trials say themselves, in the user attribute `SPREAD`: those of archfront's own searches do.
         source: gives the candidates where the space is known (see `Source`); otherwise it is learned from the trials.
+        costs: figures of a candidate that are known before it is evaluated, such as its parameters and multiply-adds,
+            from its params; equally many of each, on a scale on which steps mean the same everywhere (take logarithms
+            of sizes). Models are told them beside the choices. Without a source, what depends on what is learned, so
+            params may be asked about of which some are not active.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SurrogateSampler(BaseSampler):
         reference: Sequence[float] | None = None,
         noise: Sequence[float] | None = None,
         source: Source | None = None,
+        costs: Callable[[Params], Sequence[float]] | None = None,
     ) -> None:
         if startup < 2:
             raise ArchfrontError(f"a surrogate needs at least 2 random trials to start with, got startup={startup}")
@@ -81,9 +84,10 @@ class SurrogateSampler(BaseSampler):
         self.reference = reference
         self.noise = noise
         self.source = source
+        self.costs = costs
         self._random = RandomSampler(seed=seed)
         self._history: tuple[str, History] | None = None
-        self._kernels: tuple[object, list[Kernel]] = ((), [])
+        self._kernels: dict[View, tuple[object, list[Kernel]]] = {}
 
     # ------------------------------------------------------------------ Optuna's interface
 
@@ -119,16 +123,18 @@ class SurrogateSampler(BaseSampler):
         pool = self._pool(history, rng)
         if number % PLAIN == PLAIN - 1 and pool.moves.any():
             return pool.candidate(int(rng.choice(np.flatnonzero(pool.moves))))
-        features = history.sites.features(pool.levels)
+        features = history.described(pool.levels, self._costs(map(pool.candidate, range(len(pool.levels)))))
         worth = np.ones(len(features))
         if history.good.any():
-            worth = self._worth(history, number, pool, features, OPTIMISM * rng.exponential())
-        worth = worth * chance(history.sites, history.levels, history.constraints, features)
+            worth = self._worth(history, number, pool, features, rng)
+        if history.constraints.size:
+            seen = history.features(np.arange(len(history.params)))
+            worth = worth * chance(seen, history.sites.widths, history.constraints, features)
         return pool.candidate(int(np.argmax(worth)))
 
     def _read(self, study: Study) -> History:
         if self._history is None or self._history[0] != study.study_name:
-            self._history = study.study_name, History(study)
+            self._history = study.study_name, History(study, self.costs)
         history = self._history[1]
         history.read(study)
         for name, given in (("reference", self.reference), ("noise", self.noise)):
@@ -148,52 +154,66 @@ class SurrogateSampler(BaseSampler):
         fresh = np.flatnonzero(~history.taken(pool.levels))
         return pool.only(fresh) if len(fresh) else pool
 
-    def _worth(self, history: History, number: int, pool: Pool, features: Values, optimism: float) -> Values:
-        """What each candidate promises (k,)."""
-        values, noise = history.values, self._noise(history, len(history.params))
+    def _costs(self, candidates: Iterable[Candidate]) -> Values | None:
+        """What is known of candidates before they are evaluated (k, c); None where nothing is."""
+        if self.costs is None:
+            return None
+        return np.array([found.costs or self.costs(found.params) for found in candidates], dtype=float)
+
+    def _worth(self, history: History, number: int, pool: Pool, features: Features, rng: np.random.Generator) -> Values:
+        """What each candidate promises (k,): the hypervolume that it may be expected to add."""
+        view = VIEWS[number % len(VIEWS)]
+        noise = self._noise(history, len(history.params))
         rows = np.flatnonzero(history.usable)
-        rows = rows[chosen(values[rows], TRAINED)]
-        levels, observed = history.levels[rows], values[rows]
-        models = Objectives(self._fitted(history), history.sites, levels, observed, noise)
+        rows = rows[chosen(history.values[rows], TRAINED)]
+        seen, observed, front = history.features(rows), history.values[rows], history.values[history.front]
+        start = history.values[history.usable][: self.startup]
+        warps = view.warps(observed, start, noise)
+        kernels = self._fitted(history, view)
+        models = Objectives(kernels, seen, observed, warps)
+        reference = self._reference(history, front, number, lambda: view.corner(models, features[pool.random], start))
         if history.running:
-            pending = history.sites.levels(history.running)
-            believed = models.values(models.scores(history.sites.features(pending), 0.0))
-            levels, observed = np.vstack((levels, pending)), np.vstack((observed, believed))
-            models = Objectives(self._kernels[1], history.sites, levels, observed, noise)
-        scores = models.scores(features, optimism)
-        reached = np.where(np.isnan(pool.known), models.values(scores), history.signs * pool.known)
-        front = values[history.front]
-        reference = self._reference(history, front, models, features[pool.random], number)
-        if history.running:
+            pending = self._described(history, history.running)
+            believed = models.values(models.beliefs(pending)[0])
             front = np.vstack((front, believed))
-        gain = Improvement(front - noise, reference)(reached)
-        alone = np.exp(-scores.mean(axis=1))  # what a candidate is by itself decides where nothing promises a gain
+            models = Objectives(kernels, np.vstack((seen, pending)), np.vstack((observed, believed)), warps)
+        outcomes = view.outcomes(models, features, rng)
+        outcomes = np.where(np.isnan(pool.known), outcomes, history.signs * pool.known)
+        gain = Improvement(front - noise, reference).expected(outcomes)
+        alone = np.exp(-models.beliefs(features)[0].mean(axis=1))  # decides where nothing promises a gain
         worth: Values = gain / max(gain.max(), 1e-300) + TIE * alone / alone.max()
         return worth
+
+    def _described(self, history: History, params: Sequence[Params]) -> Features:
+        """The features of candidates by their params."""
+        costs = self._costs(Candidate(dict(found), "") for found in params)
+        return history.described(history.sites.levels(params), costs)
 
     def _noise(self, history: History, trials: int) -> Values:
         """Differences that count as ties (m,): as stated, or else as the first trials say."""
         return history.noise(trials) if self.noise is None else np.array(self.noise, dtype=float)
 
-    def _fitted(self, history: History) -> list[Kernel]:
-        """Hyperparameters, fitted to the trials up to the last milestone."""
+    def _fitted(self, history: History, view: View) -> list[Kernel]:
+        """Hyperparameters of a view, fitted to the trials up to the last milestone."""
         rows = np.flatnonzero(history.usable)
         rows = rows[: milestone(len(rows))]
-        state = (id(history), len(rows), len(history.sites.by_name))
-        if self._kernels[0] != state:
-            noise = self._noise(history, int(rows[-1]) + 1)
-            self._kernels = state, fit_kernels(history.sites, history.levels[rows], history.values[rows], noise)
-        return self._kernels[1]
+        state = (id(history), len(rows), history.sites.widths.size)
+        known, kernels = self._kernels.get(view, (None, []))
+        if known != state:
+            observed = history.values[rows]
+            warps = view.warps(observed, observed[: self.startup], self._noise(history, int(rows[-1]) + 1))
+            kernels = fit_kernels(history.features(rows), history.sites.widths, observed, warps)
+            self._kernels[view] = state, kernels
+        return kernels
 
-    def _reference(self, history: History, front: Values, models: Objectives, typical: Values, number: int) -> Values:
-        """The corner for the proposal of this number, from the features of random candidates."""
+    def _reference(self, history: History, front: Values, number: int, typical: Callable[[], Values]) -> Values:
+        """The corner for the proposal of this number."""
         if self.reference is not None:
             given: Values = history.signs * np.array(self.reference, dtype=float)
             return given
         worst, best = front.max(axis=0), front.min(axis=0)
-        if number % WIDE == 0 or len(worst) == 1 or not len(typical):
+        if number % WIDE == 0 or len(worst) == 1:
             wide: Values = worst + 0.1 * (worst - best) + (len(worst) == 1)
             return wide
-        middle: Values = np.median(models.values(models.scores(typical, 0.0)), axis=0)
-        corner: Values = np.maximum(middle, best)
+        corner: Values = np.maximum(typical(), best)
         return corner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -23,8 +23,14 @@ Levels = NDArray[np.int64]
 
 Features = NDArray[np.float64]
 
+Costs = NDArray[np.float64]
+"""One row a candidate, one column a figure that is known before it is evaluated."""
+
 GRID = 32
 """Steps into which the range of a site with more values is divided for the models; proposals are not rounded to it."""
+
+COUNTED = 8
+"""Most options of a site whose occurrences are counted over all sites that offer the same."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +100,16 @@ class Site:
         and not. Where that is unknown there is a table of each kind, and the models learn which of them counts.
         "Inactive" is similar to nothing but itself.
         """
-        at = np.arange(self.levels)
-        near = 1 - np.abs(at[:, None] - at) / max(1, self.levels - 1)
+        near = _near(self.levels)
         kinds = {0.0: [np.eye(self.levels)], 0.5: [np.eye(self.levels), near], 1.0: [near]}
         return [_rows(similar) for similar in kinds[self.order]]
+
+
+def _near(levels: int) -> Features:
+    """Similarities on a scale: 1 less the distance, as a share of the scale."""
+    at = np.arange(levels)
+    similar: Features = 1 - np.abs(at[:, None] - at) / max(1, levels - 1)
+    return similar
 
 
 def _rows(similar: Features) -> Features:
@@ -132,11 +144,32 @@ def _range(distribution: Any) -> tuple[float, float, bool]:
 
 
 class Sites:
-    """All parameters of a study, in a fixed order."""
+    """All parameters of a study, in a fixed order, and what models are told of a candidate.
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+    Beside its level at every site that is how often each option is taken, over all sites that offer the same options
+    (in a network of many alike places it often counts more what is there than where), and what is known of its cost.
+
+    Args:
+        distributions: Optuna's description of every parameter.
+        costs: how many figures of a candidate are known before it is evaluated.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], costs: int = 0) -> None:
         self.by_name = {name: site(distribution) for name, distribution in distributions.items()}
+        self.costs = costs
         self._embeddings = [(i, table) for i, site in enumerate(self.by_name.values()) for table in site.embeddings]
+        self._totals = [(columns, option, _rows(_near(len(columns) + 1))) for columns, option in self._alike()]
+        self._scale = _rows(_near(GRID + 1))
+
+    def _alike(self) -> Iterator[tuple[list[int], int]]:
+        """The columns of sites that offer the same categories, where there are several; once for each option."""
+        groups: dict[str, list[int]] = {}
+        for column, site in enumerate(self.by_name.values()):
+            if site.order < 1 and 1 < site.levels <= COUNTED:
+                groups.setdefault(repr(site.distribution.choices), []).append(column)
+        for columns in groups.values():
+            if len(columns) > 1:
+                yield from ((columns, option) for option in range(self.counts[columns[0]]))
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -155,8 +188,9 @@ class Sites:
 
     @cached_property
     def widths(self) -> NDArray[np.int64]:
-        """How many features each table has; a site has one or two tables, side by side."""
-        return np.array([table.shape[1] for _, table in self._embeddings])
+        """How many features each table has; a site has one or two tables, every total and every cost has one."""
+        tables = [table for _, table in self._embeddings] + [table for *_, table in self._totals]
+        return np.array([table.shape[1] for table in tables + [self._scale] * self.costs])
 
     def levels(self, candidates: Sequence[Params]) -> Levels:
         """The levels of candidates; parameters that are no site are left out."""
@@ -176,6 +210,15 @@ class Sites:
                 found[name] = like[name] if same else site.value(level, rng)
         return found
 
-    def features(self, levels: Levels) -> Features:
-        """The features of candidates, (n, sum of `widths`)."""
-        return np.hstack([table[levels[:, i]] for i, table in self._embeddings])
+    def features(self, levels: Levels, shares: Costs | None = None) -> Features:
+        """The features of candidates, (n, sum of `widths`).
+
+        Args:
+            shares: (n, costs) what is known of them, each figure as a share of its range; needed where `costs` is not 0.
+        """
+        found = [table[levels[:, i]] for i, table in self._embeddings]
+        found += [table[(levels[:, columns] == option).sum(axis=1)] for columns, option, table in self._totals]
+        if shares is not None:
+            at = np.clip(np.round(shares * GRID), 0, GRID).astype(int)
+            found += [self._scale[column] for column in at.T]
+        return np.hstack(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from archfront.space.architecture import Architecture
+from archfront.space.domains import Domain
 from archfront.space.errors import SpaceError
+from archfront.space.resolve import Assignment
 from archfront.space.space import Space
 
 from .candidates import MOVE, RANDOM, Candidate
@@ -28,11 +31,14 @@ FAR = 24
 class Within:
     """The source of a search: mutations, crossovers and random architectures inside the feasible set.
 
+    Candidates are varied as picks (option indices by site); an architecture is made of each once, to know its cost.
+
     Args:
         space: the space.
         region: what the budget leaves of it.
         metrics: the objectives.
-        known: the metrics of an architecture that cost nothing to know; those among the objectives are not modelled.
+        known: the metrics of an architecture that cost nothing to know, those that the budget bounds among them. Models
+            are told all of them; those among the objectives are not modelled.
     """
 
     def __init__(
@@ -46,42 +52,73 @@ class Within:
         self.region = region
         self.metrics = metrics
         self.known = known
-        self._index = {
-            path: {label: i for i, label in enumerate(site.domain.labels)} for path, site in space.sites.items()
-        }
+        self._domains = {path: site.domain for path, site in space.sites.items()}
+        self._index = {path: {label: i for i, label in enumerate(d.labels)} for path, d in self._domains.items()}
 
     def __call__(self, parents: Sequence[Params], rng: np.random.Generator) -> list[Candidate]:
         """Candidates around the parents and some at random; fewer than asked for where the budget leaves few."""
         dice = random.Random(int(rng.integers(2**63)))
-        near = list(map(self._architecture, parents))
-        found: dict[Architecture, str] = {}
+        near = [self._picks(params) for params in parents]
+        found: dict[tuple[tuple[str, int], ...], Candidate] = {}
         for number in range(NEAR + FAR):
             try:
-                if number >= NEAR:
-                    new, origin = self.space.sample(dice, over="sites", bounds=self.region.bounds), RANDOM
-                elif number % 4 == 3 and len(near) > 1:
-                    new, origin = self.space.crossover(*_two(near, dice), dice, self.region.bounds), "crossover"
-                else:
-                    parent = near[number % len(near)]
-                    changes, origin = (2, "two moves") if number % 4 == 2 else (1, MOVE)
-                    new = self.space.mutate(parent, dice, changes, self.region.bounds)
+                picks, origin = self._varied(near, number, dice)
             except SpaceError:
                 continue  # this parent has no neighbour within the budget
-            if self.region.accepts(new):
-                found.setdefault(new, origin)
-        return [self._candidate(architecture, origin) for architecture, origin in found.items()]
+            key = tuple(sorted(picks.items()))
+            if key not in found and picks not in near:
+                candidate = self._candidate(picks, origin)
+                if candidate is not None:
+                    found[key] = candidate
+        return list(found.values())
 
-    def _architecture(self, params: Params) -> Architecture:
+    def costs(self, params: Params) -> tuple[float, ...]:
+        """What is known of the architecture that the choices of a trial describe."""
+        return _logarithms(self.known(self.space.at(self._picks(params))))
+
+    def _varied(self, near: Sequence[Assignment], number: int, dice: random.Random) -> tuple[Assignment, str]:
+        """The picks of one candidate, and how it came about."""
+        if number >= NEAR:
+            return self._walk({}, dice), RANDOM
+        if number % 4 == 3 and len(near) > 1:
+            first, second = dice.sample(near, 2)
+            either = {
+                site: dice.choice([p for p in (first, second) if site in p])[site] for site in {**first, **second}
+            }
+            return self._walk(either, dice), "crossover"
+        parent = near[number % len(near)]
+        changes, origin = (2, "two moves") if number % 4 == 2 else (1, MOVE)
+        wanted = dict(parent)
+        for site in dice.sample(list(parent), min(changes, len(parent))):
+            wanted[site] = dice.choice([i for i in range(len(self._domains[site].options)) if i != parent[site]])
+        return self._walk(wanted, dice), origin
+
+    def _walk(self, wanted: Assignment, dice: random.Random | None = None) -> Assignment:
+        """The picks nearest to those wanted that the budget leaves; where nothing is wanted random ones, or the first."""
+
+        def choose(site: str, domain: Domain, feasible: Sequence[int]) -> int:
+            if site in wanted:
+                return min(feasible, key=lambda index: abs(index - wanted[site]))
+            return dice.choice(feasible) if dice else feasible[0]
+
+        return self.space.graph.walk(choose, self._domains, self.region.bounds)
+
+    def _picks(self, params: Params) -> Assignment:
         """What the choices of a trial describe, brought into the budget as it was when it was evaluated."""
         wanted = {path: self._index[path][label] for path, label in params.items() if path in self._index}
-        return self.space.closest(wanted, self.region.bounds)
+        return self._walk(wanted)
 
-    def _candidate(self, architecture: Architecture, origin: str) -> Candidate:
+    def _candidate(self, picks: Assignment, origin: str) -> Candidate | None:
+        """None where a bound that does not add up over parts, or a predicate of the space, is broken."""
+        architecture = self.space.at(picks)
         known = self.known(architecture)
+        if self.region.budget.broken(known) or (self.space.where and architecture not in self.space):
+            return None
         values = tuple(float(known.get(name, np.nan)) for name in self.metrics)
-        return Candidate(self.space.choices(architecture), origin, values)
+        params = {site: self._domains[site].labels[index] for site, index in picks.items()}
+        return Candidate(params, origin, values, _logarithms(known))
 
 
-def _two(parents: Sequence[Architecture], dice: random.Random) -> tuple[Architecture, Architecture]:
-    first, second = dice.sample(parents, 2)
-    return first, second
+def _logarithms(known: Mapping[str, float]) -> tuple[float, ...]:
+    """Costs on the scale on which models take them in; 0 stays finite."""
+    return tuple(math.log(max(value, 1e-9)) for _, value in sorted(known.items()))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from archfront import api
 from archfront.api import Result
@@ -17,7 +18,9 @@ from archfront.finalists import default_name, finalist_of, state_of
 from archfront.hw_profiles.cost import cost
 from archfront.search.budget import BudgetError
 from archfront.search.config import ConfigError
+from archfront.search.engine import Search
 from archfront.search.final import load_finalists
+from archfront.search.progress import Silent
 from archfront.search.study import Study, StudyError
 from archfront.space.architecture import Architecture
 from archfront.space.presets import preset_named
@@ -113,13 +116,28 @@ def test_the_state_of_a_finalist_fits_its_network_completely(searched: Result) -
         assert any(not torch.equal(state[name], value) for name, value in network.state_dict().items())
 
 
-def test_a_trial_that_is_no_finalist_is_explained(searched: Result) -> None:
+def test_a_trial_that_is_no_finalist_is_exported_with_the_weights_that_it_was_rated_with(
+    searched: Result, tmp_path: Path
+) -> None:
     finalists = [finalist.number for finalist in load_finalists(searched.study)]
-    other = next(number for number in searched.trials["number"] if number not in finalists)
-    with pytest.raises(
-        StudyError, match=rf"trial {other} .* no finalist.*finalists: {', '.join(map(str, sorted(finalists)))}"
-    ):
-        searched.export(int(other))
+    other = int(next(number for number in searched.trials["number"] if number not in finalists))
+    written = searched.export(other, tmp_path)
+    search = Search(searched.study, searched.study.config, Silent())
+    trial = search.log.trials[other]
+    network = trial.architecture.build()
+    network.load_state_dict(load_file(written.weights))
+    rated = score(network.eval(), search.data.validation, search.task)
+    assert rated == trial.measurements["supernet_accuracy"]
+    card = json.loads(written.card.read_text())
+    assert card["study"]["trial"] == other and not card["study"]["front"]
+    assert card["metrics"]["supernet_accuracy"]["value"] == rated.value
+
+
+def test_a_trial_that_does_not_exist_is_explained(searched: Result) -> None:
+    with pytest.raises(StudyError, match=rf"has no trial 99; its {len(searched.trials)} trials count from 0"):
+        searched.export(99)
+    with pytest.raises(StudyError, match=r"trial 99 of .* is no finalist; finalists: \d"):
+        finalist_of(searched.study, 99)
 
 
 def test_a_study_without_finalists_says_how_to_get_them(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_report_and_export_print_where_their_files_are(searched: Result, at_home
     }  # fmt: skip
     refused = CliRunner().invoke(app, ["export", "tiny", "--pick", "999"])
     assert refused.exit_code == 2
-    assert "finalists: " in refused.stderr
+    assert "no trial 999" in refused.stderr
 
 
 def test_profile_takes_any_trial_of_a_study(searched: Result, at_home: Path) -> None:

@@ -84,6 +84,7 @@ def test_the_report_opens_offline_and_shows_names_as_they_are() -> None:
         (("--epochs", "3"), "means nothing where a table is searched"),
         (("--sampler", "nsga9"), "nsga9"),
         (("--sites", "opp"), "did you mean 'op'"),
+        (("--known", "latncy_ms"), "did you mean 'latency_ms'"),
         (("--objectives", "acuracy:max, latency_ms"), "did you mean 'accuracy'"),
         (("--budget", "latency_ms<=0.5"), "latency_ms reaches 1"),
     ],
@@ -106,7 +107,23 @@ def test_another_search_in_the_same_folder_is_refused() -> None:
     assert "another objectives" in found.output
 
 
-def test_columns_are_named_for_tables_only() -> None:
-    found = CliRunner().invoke(app, ["search", "--sites", "op"])
+def test_what_is_known_beforehand_changes_the_search_and_stays_with_it() -> None:
+    known = ("--known", "latency_ms, w")
+    for options, trials, name in (
+        ((), "36", "plain"),
+        (known, "30", "told"),
+        (known, "36", "told"),
+        (known, "36", "whole"),
+    ):
+        assert run(*ASKED, *options, "--trials", trials, "--name", name).exit_code == 0
+    plain, told, whole = (pd.read_parquet(f"runs/{name}/results.parquet") for name in ("plain", "told", "whole"))
+    assert told.equals(whole)
+    assert told["op"].tolist() != plain["op"].tolist()
+    assert run(*ASKED, "--known", "w", "--trials", "40", "--name", "told").exit_code != 0
+
+
+@pytest.mark.parametrize("option", ["--sites", "--known"])
+def test_columns_are_named_for_tables_only(option: str) -> None:
+    found = CliRunner().invoke(app, ["search", option, "op"])
     assert found.exit_code != 0
     assert "goes with --evaluator table:FILE" in found.output

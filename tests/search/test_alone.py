@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -17,14 +15,16 @@ from archfront.evaluators.stand_alone import StandAlone
 from archfront.evaluators.train import Recipe, read_checkpoint
 from archfront.reports.results import load_results, write_results
 from archfront.search.audit import AuditOptions, audit_study
-from archfront.search.config import AloneConfig, DataConfig, FinalConfig, LatencyConfig, SearchConfig, StudyConfig
+from archfront.search.config import AloneConfig, SearchConfig, StudyConfig
 from archfront.search.engine import Search
 from archfront.search.final import load_finalists
 from archfront.search.progress import Silent
 from archfront.search.study import Study, StudyError
 from archfront.space.architecture import Architecture
 
-from .test_kill import ended, start
+from .conftest import keep_table, quick, study_at
+from .forks import ended, killed
+from .test_kill import start
 
 ALONE = AloneConfig(epochs=4, eta=2)
 
@@ -40,17 +40,10 @@ def alone(config: StudyConfig, **changes: object) -> StudyConfig:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, space_file: Path) -> Search:
     """A finished search that several tests look at."""
-    config = alone(
-        StudyConfig(
-            space=f"{space_file}:tiny",
-            data=DataConfig(limit=300),
-            search=SearchConfig(trials=12, population=4),
-            latency=LatencyConfig(blocks=24, calibration=4, seconds=4, processes=1, final_seconds=2),
-            final=FinalConfig(members=2),
-        )
-    )
-    search = Search(Study(tmp_path_factory.mktemp("alone") / "study"), config, Silent())
+    config = alone(quick(space_file))
+    search = Search(study_at(tmp_path_factory.mktemp("alone") / "study", config), config, Silent())
     search.run()
+    keep_table(search)
     return search
 
 
@@ -96,12 +89,9 @@ def test_there_is_nothing_to_audit_without_a_supernet(finished: Search) -> None:
 
 
 @pytest.fixture
-def study(finished: Search, tmp_path: Path) -> Study:
+def study(finished: Search, config: StudyConfig, tmp_path: Path) -> Study:
     """A new study of the same space, on blocks that were measured already."""
-    found = Study(tmp_path / "study")
-    found.path.mkdir()
-    shutil.copy(finished.study.table_file, found.table_file)
-    return found
+    return study_at(tmp_path / "study", config)
 
 
 def test_without_early_stopping_every_training_comes_to_its_end(config: StudyConfig, study: Study) -> None:
@@ -123,25 +113,23 @@ def test_a_search_that_is_killed_in_a_training_goes_on_with_it(
     config: StudyConfig, study: Study, tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)  # a forked child cannot use threads that the parent started
-    config = alone(config, alone=AloneConfig(epochs=64, eta=2))
+    config = alone(config, alone=AloneConfig(epochs=32, eta=2), search=SearchConfig(trials=8, population=4))
     search = Search(study, config, Silent())
     search.prepare()
     child = start(study.path, config)
     while not under_way(study).keys() & rungs(study, 8):  # the first to come to a rung always goes on
         assert os.waitpid(child, os.WNOHANG) == (0, 0)
         time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    killed(child)
     (digest,) = begun = under_way(study)
     known = len(Search(study, config, Silent()).log.trials)
-    facts, _ = read_checkpoint(search.alone.checkpoint(begun[digest], config.seed))
-    assert facts["step"] >= facts["total"] * 8 // 64
+    facts, _ = read_checkpoint(search.raters.alone.checkpoint(begun[digest], config.seed))
+    assert facts["step"] >= facts["total"] * 8 // 32
     assert ended(start(study.path, config), 300) == 0
     trials = Search(study, config, Silent()).log.trials
-    assert len(trials) == 12
-    assert len({trial.architecture for trial in trials}) == 12
+    assert len(trials) == len({trial.architecture for trial in trials}) == 8
     assert (trials[known].architecture.digest, trials[known].origin) == (digest, "begun before")
-    again = StandAlone(tmp_path / "again", search.data, search.task, search.alone.recipe)
+    again = StandAlone(tmp_path / "again", search.data, search.task, search.raters.alone.recipe)
     assert trials[known].measurements["alone_accuracy"] == again.accuracy(begun[digest], config.seed)
 
 

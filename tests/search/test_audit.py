@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import time
-import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,37 +25,39 @@ from archfront.evaluators.trainer import Trainer
 from archfront.hw_profiles.cost import cost
 from archfront.search.audit import Audit, AuditOptions, audit_study, load_audit
 from archfront.search.audit_figures import Network, compare, verdict
-from archfront.search.config import DataConfig, LatencyConfig, StudyConfig, SupernetConfig
 from archfront.search.engine import Search
 from archfront.search.progress import Silent
 from archfront.search.study import Study
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
 
+from .conftest import keep_table, quick, study_at
+from .forks import ended, forked, killed
+
 OPTIONS = AuditOptions(archs=5, narrow=4, band=0.5, epochs=12, seeds=2)
 
 
-def tiny(space_file: Path) -> StudyConfig:
-    """The study that is audited."""
-    return StudyConfig(
-        space=f"{space_file}:tiny",
-        data=DataConfig(limit=300),
-        supernet=SupernetConfig(epochs=2, calibration_images=64),
-        latency=LatencyConfig(blocks=12, calibration=4, seconds=2, processes=1, final_seconds=2),
-    )
-
-
-def begin(path: Path, config: StudyConfig) -> Study:
+def begin(path: Path, space_file: Path) -> Study:
     """A study that was set up, and nothing else."""
-    study = Study(path)
+    config = quick(space_file)
+    study = study_at(path, config)
     study.settle(config)
+    return study
+
+
+def prepared(path: Path, space_file: Path) -> Study:
+    """A study whose supernet is trained."""
+    study = begin(path, space_file)
+    search = Search(study, study.config, Silent())
+    search.prepare()
+    keep_table(search)
     return study
 
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory, space_file: Path) -> tuple[Study, dict[str, Any]]:
     """A finished audit that several tests look at."""
-    study = begin(tmp_path_factory.mktemp("audited") / "study", tiny(space_file))
+    study = begin(tmp_path_factory.mktemp("audited") / "study", space_file)
     return study, audit_study(study, OPTIONS)
 
 
@@ -68,14 +68,14 @@ def test_an_audit_trains_rates_and_compares_and_writes_what_it_found(audited: tu
     table = pd.read_parquet(study.audit_file.with_suffix(".parquet"))
     assert list(table["group"]) == ["spread"] * 5 + ["narrow"] * 4
     search = Search(study, study.config, Silent())
-    search._train()
+    search.raters.train()
     for row in table.to_dict("records"):
         architecture = Architecture.from_dict(json.loads(row["architecture"]))
         assert architecture in search.space
         assert row["macs"] == cost(architecture).macs
         assert row["accuracy"] == pytest.approx((row["accuracy.0"] + row["accuracy.1"]) / 2)
     first = Architecture.from_dict(json.loads(table["architecture"][0]))
-    assert table["supernet_accuracy"][0] == search.rating.evaluate(first)["supernet_accuracy"].value
+    assert table["supernet_accuracy"][0] == search.raters.shared.evaluate(first)["supernet_accuracy"].value
     spread = table[table["group"] == "spread"]
     ratings = {rating["name"]: rating for rating in found["groups"][0]["ratings"]}
     for name in ("supernet_accuracy", "macs", "params", "naswot"):
@@ -105,7 +105,7 @@ class Unseen:
 
 
 def test_the_test_split_is_not_looked_at(tmp_path: Path, space_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = begin(tmp_path / "study", tiny(space_file))
+    study = begin(tmp_path / "study", space_file)
     search = Search(study, study.config, Silent())
     search.__dict__["data"] = replace(search.data, test=Unseen())  # type: ignore[arg-type]
     found = Audit(search, AuditOptions(archs=4, epochs=1, seeds=1)).run()
@@ -115,22 +115,16 @@ def test_the_test_split_is_not_looked_at(tmp_path: Path, space_file: Path, monke
 
 def test_an_audit_that_is_killed_goes_on_with_what_is_done(tmp_path: Path, space_file: Path) -> None:
     torch.set_num_threads(1)  # a forked child cannot use threads that the parent started
-    study = begin(tmp_path / "study", tiny(space_file))
-    whole = begin(tmp_path / "whole", tiny(space_file))
-    search = Search(study, study.config, Silent())
-    search.prepare()
-    (whole.path / "latency.json").write_bytes((study.path / "latency.json").read_bytes())
+    study = prepared(tmp_path / "study", space_file)
+    whole = begin(tmp_path / "whole", space_file)
     options = AuditOptions(archs=4, epochs=3, seeds=2)
     kept: dict[Path, bytes] = {}
     for wanted in (1, 3, 5):
-        child = os.fork()
-        if not child:
-            run_and_exit(study, options)
+        child = forked(lambda: audit_study(study, options))
         while len(records(study)) < wanted:
             assert os.waitpid(child, os.WNOHANG) == (0, 0)
             time.sleep(0.005)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        killed(child)
         now = {path: path.read_bytes() for path in records(study)}
         assert kept.items() <= now.items()
         kept = now
@@ -145,44 +139,27 @@ def test_an_audit_that_is_killed_goes_on_with_what_is_done(tmp_path: Path, space
 def test_an_audit_that_is_killed_at_random_moments_ends_as_one_that_is_not(tmp_path: Path, space_file: Path) -> None:
     torch.set_num_threads(1)  # a forked child cannot use threads that the parent started
     options = AuditOptions(archs=4, epochs=3, seeds=2)
-    first, whole, study = (begin(tmp_path / name, tiny(space_file)) for name in ("first", "whole", "study"))
-    Search(first, first.config, Silent()).prepare()
-    for other in (whole, study):  # measuring takes most of the time, and is killed elsewhere
-        (other.path / "latency.json").write_bytes((first.path / "latency.json").read_bytes())
+    _ = prepared(tmp_path / "first", space_file)  # measuring takes most of the time, and is killed elsewhere
+    whole, study = (begin(tmp_path / name, space_file) for name in ("whole", "study"))
     begun = time.monotonic()
     expected = audit_study(whole, options)
     length = time.monotonic() - begun
     rng, kills = random.Random(0), 0
     for _ in range(200):
-        child = os.fork()
-        if not child:
-            run_and_exit(study, options)
+        child = forked(lambda: audit_study(study, options))
         status = ended(child, rng.uniform(0.1, 0.6) * length)
         if status is not None:
             assert status == 0
             break
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        killed(child)
         kills += 1
     assert kills >= 3
     assert load_audit(study) == json.loads(json.dumps(expected))
 
 
-def ended(child: int, seconds: float) -> int | None:
-    """The exit status of a child that ended within some time, else None."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return status
-        time.sleep(0.01)
-    return None
-
-
 def test_two_processes_share_the_trainings(tmp_path: Path, space_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    study = begin(tmp_path / "study", tiny(space_file))
-    Search(study, study.config, Silent()).prepare()
+    study = prepared(tmp_path / "study", space_file)
     log = tmp_path / "log"
     advance = Trainer.advance
 
@@ -192,12 +169,8 @@ def test_two_processes_share_the_trainings(tmp_path: Path, space_file: Path, mon
         return advance(self, architecture, seed, checkpoint, epochs)
 
     monkeypatch.setattr(Trainer, "advance", logged)
-    children = []
-    for _ in range(2):
-        child = os.fork()
-        if not child:
-            run_and_exit(study, AuditOptions(archs=5, epochs=8, seeds=2))
-        children.append(child)
+    options = AuditOptions(archs=5, epochs=8, seeds=2)
+    children = [forked(lambda: audit_study(study, options)) for _ in range(2)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     lines = [line.split() for line in log.read_text().splitlines()]
     assert len(lines) == len({name for _, name in lines}) == len(records(study)) == 10
@@ -209,17 +182,8 @@ def records(study: Study) -> list[Path]:
     return sorted(file for file in study.path.glob("audit/*/*.json") if '"accuracy"' in file.read_text())
 
 
-def run_and_exit(study: Study, options: AuditOptions) -> None:
-    try:
-        audit_study(study, options)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
 def test_a_training_that_diverges_is_kept_with_its_reason(tmp_path: Path, space_file: Path) -> None:
-    search = Search(Study(tmp_path), tiny(space_file), Silent())
+    search = Search(Study(tmp_path), quick(space_file), Silent())
     recipe = Recipe(epochs=2, learning_rate=1e30, clip_norm=1e30, warmup=0)
     alone = StandAlone(tmp_path, search.data, Classification(10), recipe)
     architecture = search.space.sample(0)

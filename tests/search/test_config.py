@@ -60,3 +60,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_flags_are_validated_like_files() -> None:
     with pytest.raises(ConfigError, match=r"search\.trials"):
         validate({"search": {"trials": 0}})
+
+
+def test_an_option_is_named_once_in_what_is_wrong_with_it() -> None:
+    """The place is the option itself; a key of study.toml inside a message would name it again."""
+    for data, place, message in (
+        ({"budget": "latency<<5"}, "--budget", r"--budget: cannot read 'latency<<5'"),
+        ({"search": {"trials": 0}}, "--trials", r"--trials: Input should be greater than or equal to 1"),
+        ({"search": {"trials": 0}}, "study.toml:3", r"study\.toml:3: search\.trials: Input should be"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{message}"):
+            validate(data, lambda keys, place=place: place)

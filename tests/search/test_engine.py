@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,13 +14,15 @@ from archfront.evaluators.accuracy import score
 from archfront.evaluators.train import read_checkpoint
 from archfront.hw_profiles.cost import cost
 from archfront.search.budget import BudgetError
-from archfront.search.config import ConfigError, SearchConfig, StudyConfig
+from archfront.search.config import ConfigError, StudyConfig
 from archfront.search.engine import Search
 from archfront.search.final import load_finalists
 from archfront.search.known import load_known
 from archfront.search.progress import Silent
 from archfront.search.study import Study, StudyError
 from archfront.space.references import reference
+
+from .conftest import SPACE, keep_table, quick, study_at
 
 
 class Recorder(Silent):
@@ -32,40 +35,18 @@ class Recorder(Silent):
         self.notes.append(text)
 
 
-MEASURED: dict[str, Path] = {}
-"""The latency table of the first search of a space; those after it need not measure the same blocks again."""
-
-
 def run(path: Path, config: StudyConfig) -> tuple[Search, Recorder]:
     recorder = Recorder()
-    search = Search(Study(path), config, recorder)
-    if config.space in MEASURED and not search.study.table_file.exists():
-        path.mkdir(parents=True, exist_ok=True)
-        shutil.copy(MEASURED[config.space], search.study.table_file)
+    search = Search(study_at(path, config), config, recorder)
     search.run()
-    MEASURED.setdefault(config.space, search.study.table_file)
+    keep_table(search)
     return search, recorder
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Search, Recorder]:
+def finished(tmp_path_factory: pytest.TempPathFactory, space_file: Path) -> tuple[Search, Recorder]:
     """One finished search that several tests look at."""
-    from .conftest import SPACE
-
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "tiny_space.py").write_text(SPACE)
-    from archfront.search.config import DataConfig, FinalConfig, LatencyConfig, SupernetConfig
-
-    config = StudyConfig(
-        space=f"{folder / 'tiny_space.py'}:tiny",
-        budget="params<=8k",
-        data=DataConfig(limit=300),
-        supernet=SupernetConfig(epochs=2, calibration_images=64),
-        search=SearchConfig(trials=12, population=4),
-        latency=LatencyConfig(blocks=24, calibration=4, seconds=4, processes=1, final_seconds=2),
-        final=FinalConfig(epochs=1, members=2),
-    )
-    return run(folder / "study", config)
+    return run(tmp_path_factory.mktemp("finished") / "study", quick(space_file, budget="params<=8k"))
 
 
 def test_every_candidate_keeps_the_exact_budget_and_none_comes_twice(finished: tuple[Search, Recorder]) -> None:
@@ -124,8 +105,6 @@ def test_a_finished_search_is_not_done_again(finished: tuple[Search, Recorder]) 
 
 
 def test_more_trials_continue_a_finished_search(finished: tuple[Search, Recorder], tmp_path: Path) -> None:
-    import shutil
-
     search, _ = finished
     copy = tmp_path / search.study.path.name  # the name of the study in its storage is that of its folder
     shutil.copytree(search.study.path, copy)
@@ -178,8 +157,6 @@ def test_a_candidate_that_fails_becomes_a_failed_trial_with_its_reason(
     config: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space_file = tmp_path / "fragile.py"
-    from .conftest import SPACE
-
     space_file.write_text(
         SPACE.replace(
             "kernel=one_of(3, 5), expand=one_of(1.0, 2.0)", "kernel=one_of(3, 5), gate=one_of(None, Fragile())"
@@ -246,22 +223,51 @@ def test_the_same_seed_proposes_the_same_candidates(config: StudyConfig, tmp_pat
     ]
 
 
+def explored(finished: Search, path: Path, budget: str = "", **changes: Any) -> tuple[Search, Recorder]:
+    """The finished search with other settings: its supernet explored anew, and no front made."""
+    shutil.copytree(finished.study.path, path, ignore=shutil.ignore_patterns("study.*", "final*"))
+    changed = finished.config.search.model_copy(update=changes)
+    config, recorder = finished.config.model_copy(update={"budget": budget, "search": changed}), Recorder()
+    search = Search(Study(path), config, recorder)
+    search.prepare()
+    search.explore()
+    return search, recorder
+
+
 @pytest.mark.parametrize("sampler", ["nsga3", "tpe", "gp", "qmc"])
-def test_every_sampler_searches(config: StudyConfig, tmp_path: Path, sampler: str) -> None:
-    chosen = config.model_copy(update={"search": config.search.model_copy(update={"sampler": sampler, "trials": 8})})
-    search, _ = run(tmp_path / "study", chosen)
+def test_every_sampler_searches(finished: tuple[Search, Recorder], tmp_path: Path, sampler: str) -> None:
+    search, _ = explored(finished[0], tmp_path / "study", sampler=sampler, trials=8)
     assert len({trial.architecture for trial in search.log.trials}) == 8
     assert any(trial.origin == sampler for trial in search.log.trials)
 
 
-def test_a_search_without_gain_stops_and_says_so(config: StudyConfig, tmp_path: Path) -> None:
+def test_every_proposal_of_the_surrogate_says_why_it_was_made(
+    finished: tuple[Search, Recorder], tmp_path: Path
+) -> None:
+    search, _ = explored(finished[0], tmp_path / "study", sampler="surrogate")
+    origins = [trial.origin for trial in search.log.trials]
+    assert len(origins) == search.config.search.trials
+    assert any("gain" in origin or "move" in origin for origin in origins), origins
+
+
+def test_a_search_without_gain_stops_and_says_so(finished: tuple[Search, Recorder], tmp_path: Path) -> None:
     """The cheapest objective is decided by the first candidate that has it, so the front stands still before the end."""
-    patient = config.model_copy(
-        update={"search": config.search.model_copy(update={"trials": 500, "patience": 12}), "budget": ""}
-    )
-    search, recorder = run(tmp_path / "study", patient)
+    search, recorder = explored(finished[0], tmp_path / "study", trials=500, patience=12)
     assert 12 < len(search.log.trials) < search.space.size
     assert any("the last 12 candidates raised the hypervolume by" in note for note in recorder.notes)
+
+
+def test_a_search_stops_after_minutes_of_all_runs_together(finished: tuple[Search, Recorder], tmp_path: Path) -> None:
+    first, _ = explored(finished[0], tmp_path / "study", trials=6)
+    spent = first.log.trials[-1].elapsed
+    assert 0 < spent <= first.log.elapsed
+    changed = first.config.search.model_copy(update={"trials": 500, "minutes": spent / 60})
+    recorder = Recorder()
+    again = Search(first.study, first.config.model_copy(update={"search": changed}), recorder)
+    again.prepare()
+    again.explore()
+    assert len(again.log.trials) == 6
+    assert any("minutes of searching, as configured" in note for note in recorder.notes)
 
 
 def test_published_networks_are_measured_beside_the_front(config: StudyConfig, tmp_path: Path) -> None:
@@ -295,11 +301,3 @@ def test_blocks_that_the_device_cannot_run_are_in_no_candidate(config: StudyConf
     assert not any(5 in trial.choices.values() for trial in search.log.trials if trial.complete)
     assert all(trial.complete for trial in search.log.trials)
     assert any("no candidate will hold them" in note for note in recorder.notes)
-
-
-def test_every_proposal_of_the_surrogate_says_why_it_was_made(config: StudyConfig, tmp_path: Path) -> None:
-    sampled = config.search.model_copy(update={"sampler": "surrogate"})
-    search, _ = run(tmp_path / "study", config.model_copy(update={"search": sampled}))
-    origins = [trial.origin for trial in search.log.trials]
-    assert len(origins) == config.search.trials
-    assert any("gain" in origin or "move" in origin for origin in origins), origins

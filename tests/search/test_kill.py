@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import shutil
-import signal
 import time
-import traceback
 from pathlib import Path
 
 import pytest
@@ -21,34 +18,14 @@ from archfront.search.final import load_finalists
 from archfront.search.progress import Silent
 from archfront.search.study import Study
 
+from .forks import ended, forked, killed
+
 KILLS = 20
 
 
 def start(path: Path, config: StudyConfig) -> int:
-    """Run a search in a child process and return its number; the child shares what the parent has imported."""
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        Search(Study(path), config, Silent()).run()
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        os._exit(status)
-
-
-def ended(child: int, seconds: float) -> int | None:
-    """The exit status of a child that ended within some time, else None."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return status
-        time.sleep(0.01)
-    return None
+    """Run a search in a child process; gives its number."""
+    return forked(Search(Study(path), config, Silent()).run)
 
 
 @pytest.mark.parametrize("wanted", [5, pytest.param(KILLS, marks=pytest.mark.slow)])
@@ -93,10 +70,9 @@ def disturbed(path: Path, config: StudyConfig, length: float, rng: random.Random
         child = start(path, config)
         status = ended(child, rng.uniform(0.0, length))
         if status is not None:
-            assert os.waitstatus_to_exitcode(status) == 0
+            assert status == 0
             return kills
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        killed(child)
         now = stored(path, config)
         assert now[: len(seen)] == seen, "a stored candidate was lost or changed"
         seen = now
@@ -123,6 +99,6 @@ def check(path: Path, config: StudyConfig) -> None:
     assert sum(finalist.picked for finalist in finalists) == 1
     # the ratings are those of the final supernet, whichever process made them
     for trial in trials[::6]:
-        search._train()
-        rated = search.rating.evaluate(trial.architecture)["supernet_accuracy"]
+        search.raters.train()
+        rated = search.raters.shared.evaluate(trial.architecture)["supernet_accuracy"]
         assert rated.value == trial.values["supernet_accuracy"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from archfront.search.pareto import hypervolume, hypervolume_over, non_dominated, recent_gain
+from archfront.search.pareto import RecentGain, hypervolume, hypervolume_over, non_dominated
 from archfront.space.errors import ArchfrontError
 
 
@@ -83,11 +84,30 @@ def test_values_that_are_no_table_are_refused() -> None:
         non_dominated(np.zeros(3))
 
 
+def recent_gain(points: Sequence[tuple[float, float] | None], last: int) -> float:
+    gain = RecentGain(("accuracy", "latency_ms"), last)
+    for point in points:
+        gain.add(point)
+    return gain.share
+
+
 def test_recent_gain_is_the_share_of_the_staircase_that_the_last_points_add() -> None:
     """Accuracy up, cost down; the corner is (0, 4). The first two cover 0.5 x 3 + 0.25 x 2 = 2, the fifth adds 0.25 x 1."""
     points = [(0.5, 1.0), (0.75, 2.0), (0.0, 4.0), None, (0.25, 0.0), (0.1, 3.5)]
-    names = ("accuracy", "latency_ms")
-    assert recent_gain(points, names, 2) == pytest.approx(0.25 / 2.25)
-    assert recent_gain(points, names, 1) == 0.0
-    assert recent_gain(points, names, 6) == 1.0
-    assert recent_gain([None, None], names, 1) == 0.0
+    assert recent_gain(points, 2) == pytest.approx(0.25 / 2.25)
+    assert recent_gain(points, 1) == 0.0
+    assert recent_gain(points, 6) == 1.0
+    assert recent_gain([None, None], 1) == 0.0
+    assert recent_gain([], 1) == 0.0
+
+
+def test_recent_gain_of_points_taken_in_one_by_one_is_that_of_all_points_at_once() -> None:
+    rng = np.random.default_rng(0)
+    points = [None if rng.random() < 0.1 else tuple(rng.integers(1, 30, 2) / 10) for _ in range(120)]
+    for count in range(1, len(points) + 1, 7):
+        known = [np.array([-p[0], p[1]]) if p else None for p in points[:count]]
+        rows = np.array([p for p in known if p is not None])
+        before = np.array([p for p in known[:-10] if p is not None]).reshape(-1, 2)
+        worst = rows.max(axis=0)
+        now = hypervolume(rows, worst)
+        assert recent_gain(points[:count], 10) == pytest.approx(1 - hypervolume(before, worst) / now if now else 0.0)

@@ -178,7 +178,7 @@ def test_the_surrogate_with_the_rows_as_source_proposes_only_new_rows(table: Tab
     replay.run(study, 16)
     known = {tuple(row) for row in replay.table.frame[["op", "width", "depth"]].itertuples(index=False)}
     assert {tuple(t.params[s] for s in ("op", "width", "depth")) for t in study.trials[4:]} <= known
-    with pytest.raises(TableError, match="'note' is no objective"):
+    with pytest.raises(TableError, match="'note' holds no numbers"):
         Rows(replay, ["note"])
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +16,10 @@ from archfront.search.config import SearchConfig, StudyConfig
 from archfront.search.engine import Search
 from archfront.search.final import load_finalists
 from archfront.search.progress import Silent
-from archfront.search.study import Study
 
-from .test_kill import ended, start
+from .conftest import keep_table, study_at
+from .forks import ended, killed, wait_until
+from .test_kill import start
 
 TRIALS = 60
 
@@ -65,16 +64,14 @@ def wide(config: StudyConfig, storage: str) -> StudyConfig:
 
 def explore_with_two_and_kill_one(path: Path, config: StudyConfig) -> None:
     torch.set_num_threads(1)  # a forked child cannot use threads that the parent started
-    search = Search(Study(path), config, Silent())
+    search = Search(study_at(path, config), config, Silent())
     with search.study.locked():
         search.prepare()
+    keep_table(search)
     first, second = start(path, config), start(path, config)
-    deadline = time.monotonic() + 120
-    while len({frozen.user_attrs["writer"] for frozen in search.log.stored.get_trials(deepcopy=False)}) < 2:
-        assert time.monotonic() < deadline, "the two processes do not explore together"
-        time.sleep(0.05)
-    os.kill(second, signal.SIGKILL)
-    os.waitpid(second, 0)
+    stored = search.log.stored
+    wait_until(lambda: len({trial.user_attrs["writer"] for trial in stored.get_trials(deepcopy=False)}) == 2, 120)
+    killed(second)
     assert ended(first, 300) == 0
     search.log.refresh()
     trials = search.log.trials

@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +15,27 @@ import pytest
 
 from archfront.hw_profiles.cost import cost
 from archfront.search.cluster.backend import RayBackend
-from archfront.search.config import (
-    ClusterConfig,
-    DataConfig,
-    FinalConfig,
-    LatencyConfig,
-    SearchConfig,
-    StudyConfig,
-    SupernetConfig,
-    dump,
-)
+from archfront.search.config import ClusterConfig, SearchConfig, dump
 from archfront.search.engine import Search
 from archfront.search.final import load_finalists
 from archfront.search.progress import Silent
 from archfront.search.study import Study
 from archfront.search.trials import Trial
 
-from ..conftest import SPACE
+from ..conftest import keep_table, quick, study_at
+from ..forks import wait_until
 from .conftest import drop
 
 TRIALS = 20
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Search:
+def prepared(tmp_path_factory: pytest.TempPathFactory, space_file: Path) -> Search:
     """A study with its latency table and trained supernet, and nothing evaluated yet."""
-    folder = tmp_path_factory.mktemp("prepared")
-    (folder / "tiny_space.py").write_text(SPACE)
-    config = StudyConfig(
-        space=f"{folder / 'tiny_space.py'}:tiny",
-        data=DataConfig(limit=300),
-        supernet=SupernetConfig(epochs=2, calibration_images=64),
-        search=SearchConfig(trials=TRIALS, population=4),
-        latency=LatencyConfig(blocks=24, calibration=4, seconds=2, processes=1, final_seconds=2),
-        final=FinalConfig(epochs=1, members=2),
-    )
-    search = Search(Study(folder / "study"), config, Silent())
+    config = quick(space_file, search=SearchConfig(trials=TRIALS, population=4))
+    search = Search(study_at(tmp_path_factory.mktemp("prepared") / "study", config), config, Silent())
     search.prepare()
+    keep_table(search)
     return search
 
 
@@ -66,7 +48,7 @@ def again(prepared: Search, folder: Path, **changes: Any) -> Search:
 
 def explored(search: Search) -> list[Trial]:
     search.prepare()
-    search._explore()
+    search.explore()
     return search.log.trials
 
 
@@ -125,7 +107,7 @@ def test_a_killed_search_leaves_the_cluster_free_and_goes_on(prepared: Search, n
     there = ClusterConfig(address=nodes.address, workers=2)
     search = again(prepared, tmp_path, backend="ray", cluster=there, search=wide)
     with started(search) as driver:
-        wait_for(lambda: len(stored(search)) >= 5, 60)
+        wait_until(lambda: len(stored(search)) >= 5, 60)
         driver.kill()
         driver.wait()
     before = stored(search)
@@ -135,7 +117,7 @@ def test_a_killed_search_leaves_the_cluster_free_and_goes_on(prepared: Search, n
     assert len(trials) == len({trial.architecture for trial in trials}) == 45
     for trial in trials[::9]:
         assert trial.values["params"] == cost(trial.architecture).params
-        rated = search.rating.evaluate(trial.architecture)["supernet_accuracy"]
+        rated = search.raters.shared.evaluate(trial.architecture)["supernet_accuracy"]
         assert rated == trial.measurements["supernet_accuracy"]
 
 
@@ -148,14 +130,14 @@ def test_an_interrupted_search_on_a_cluster_of_its_own_leaves_no_process_behind(
     wide = prepared.config.search.model_copy(update={"trials": 45})
     search = again(prepared, tmp_path, backend="ray", cluster=ClusterConfig(workers=2), search=wide)
     with started(search) as driver:
-        wait_for(lambda: len(stored(search)) >= 3, 90)
+        wait_until(lambda: len(stored(search)) >= 3, 90)
         children = descendants(driver.pid)
         assert len(children) > 3
         os.killpg(driver.pid, how)
         printed = driver.communicate(timeout=60)[1]
     assert driver.returncode == 130
     assert "go on with" in printed and "Traceback" not in printed
-    wait_for(lambda: not any(child.is_running() for child in children), 20)
+    wait_until(lambda: not any(child.is_running() for child in children), 20)
     assert len(explored(search)) == 45
 
 
@@ -164,11 +146,11 @@ def test_a_killed_driver_takes_its_own_cluster_with_it(prepared: Search, tmp_pat
     wide = prepared.config.search.model_copy(update={"trials": 45})
     search = again(prepared, tmp_path, backend="ray", cluster=ClusterConfig(workers=2), search=wide)
     with started(search) as driver:
-        wait_for(lambda: len(stored(search)) >= 3, 90)
+        wait_until(lambda: len(stored(search)) >= 3, 90)
         children = descendants(driver.pid)
         driver.kill()
         driver.wait()
-    wait_for(lambda: not any(child.is_running() for child in children), 180)  # its agents look seldom
+    wait_until(lambda: not any(child.is_running() for child in children), 180)  # its agents look seldom
 
 
 @pytest.mark.slow
@@ -267,10 +249,3 @@ class started:  # noqa: N801 - reads as a verb
         if self.driver.poll() is None:
             os.killpg(self.driver.pid, signal.SIGKILL)
             self.driver.wait()
-
-
-def wait_for(happened: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
-        time.sleep(0.1)

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,15 @@ from archfront.evaluators.trainer import Trainer
 from archfront.search.audit import AuditOptions, audit_study
 from archfront.search.cluster.connection import Cluster, ClusterError
 from archfront.search.cluster.trainings import RETRIES, Training, Trainings
-from archfront.search.config import (
-    AloneConfig,
-    ClusterConfig,
-    DataConfig,
-    FinalConfig,
-    LatencyConfig,
-    SearchConfig,
-    StudyConfig,
-    SupernetConfig,
-)
+from archfront.search.config import AloneConfig, ClusterConfig, FinalConfig, SearchConfig
 from archfront.search.engine import Search
 from archfront.search.final import load_finalists
 from archfront.search.progress import Silent
 from archfront.search.study import Study
 from archfront.space.architecture import Architecture
+
+from ..conftest import keep_table, quick, study_at
+from ..forks import wait_until
 
 RECIPE = Recipe(epochs=20)
 PIECE = 0.2
@@ -88,13 +81,6 @@ def workers() -> list[int]:
         if command.startswith(b"ray::train_piece"):
             found.append(int(folder.name))
     return found
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.01)
 
 
 def test_records_are_the_same_as_those_of_trainings_here(
@@ -177,26 +163,17 @@ def test_what_another_process_trains_is_waited_for(
 # --------------------------------------------------------------------------- audits and searches
 
 
-def tiny(own_file: Path, **changes: Any) -> StudyConfig:
-    settings: dict[str, Any] = {
-        "space": f"{own_file}:tiny",
-        "data": DataConfig(limit=300),
-        "supernet": SupernetConfig(epochs=2, calibration_images=64),
-        "latency": LatencyConfig(blocks=12, calibration=4, seconds=2, processes=1, final_seconds=2),
-    }
-    return StudyConfig(**settings | changes)
-
-
+@pytest.mark.slow
 def test_an_audit_whose_driver_is_killed_goes_on_from_the_checkpoints_in_the_study(
     own_file: Path, tmp_path: Path
 ) -> None:
-    study, here = Study(tmp_path / "study"), Study(tmp_path / "here")
-    config = tiny(own_file, backend="ray", cluster=ClusterConfig(workers=2))
-    for each in (study, here):
-        each.settle(config)
-    Search(study, config, Silent()).prepare()
-    here.table_file.write_bytes(study.table_file.read_bytes())
-    command = [sys.executable, "-m", "archfront", "audit", str(study.path), "--archs", "4", "--epochs", "24", "--quiet"]
+    config = quick(own_file, backend="ray", cluster=ClusterConfig(workers=2))
+    search = Search(study_at(tmp_path / "study", config), config, Silent())
+    search.prepare()
+    keep_table(search)
+    study, here = search.study, study_at(tmp_path / "here", config)
+    here.settle(config)
+    command = [sys.executable, "-m", "archfront", "audit", str(study.path), "--archs", "4", "--epochs", "12", "--quiet"]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     wait_until(lambda: len(done(study)) >= 2 or driver.poll() is not None, 300)
     driver.kill()
@@ -207,7 +184,7 @@ def test_an_audit_whose_driver_is_killed_goes_on_from_the_checkpoints_in_the_stu
     after = done(study)
     assert before.items() <= after.items()
     local = config.model_copy(update={"backend": "local"})
-    audit_study(here, AuditOptions(archs=4, epochs=24), where=local)
+    audit_study(here, AuditOptions(archs=4, epochs=12), where=local)
     assert after == done(here)
 
 
@@ -219,7 +196,7 @@ def done(study: Study) -> dict[str, str]:
 def test_a_search_trains_candidates_on_the_cluster_and_stops_what_is_dominated(
     cluster: Cluster, own_file: Path, tmp_path: Path
 ) -> None:
-    config = tiny(
+    config = quick(
         own_file,
         evaluator="alone",
         backend="ray",
@@ -227,7 +204,7 @@ def test_a_search_trains_candidates_on_the_cluster_and_stops_what_is_dominated(
         search=SearchConfig(trials=16, population=4),
         final=FinalConfig(epochs=0, members=2),
     )
-    search = Search(Study(tmp_path), config, Silent())
+    search = Search(study_at(tmp_path, config), config, Silent())
     search.run()
     trials = search.log.trials
     assert len(trials) == len({trial.architecture for trial in trials}) == 16
@@ -236,6 +213,6 @@ def test_a_search_trains_candidates_on_the_cluster_and_stops_what_is_dominated(
     assert 0 < len(whole) < 16
     numbers = {trial.number for trial in whole}
     assert all(finalist.number in numbers for finalist in load_finalists(search.study))
-    again = StandAlone(tmp_path / "again", search.data, search.task, search.alone.recipe)
+    again = StandAlone(tmp_path / "again", search.data, search.task, search.raters.alone.recipe)
     for trial in whole[:2]:
         assert trial.measurements["alone_accuracy"] == again.accuracy(trial.architecture, config.seed)

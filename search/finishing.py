@@ -1,0 +1,126 @@
+"""The end of a search: members of the front are fine-tuned, measured and tested; those that break the budget replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from archfront.evaluators.accuracy import fine_tune, score
+from archfront.evaluators.data import Split, batches
+from archfront.evaluators.deployed import BATCH, in_int8
+from archfront.hw_profiles.cost import cost
+from archfront.hw_profiles.metrics import Measurement, metric
+from archfront.space.architecture import Architecture
+
+from .budget import BudgetError
+from .final import Finalist, decide, load_finalists, ranked_front, save_finalists
+from .known import load_known, save_known
+from .raters import Raters
+from .setting import Setting
+from .study import StudyError
+from .trials import Trial
+
+
+class Finish:
+    """Makes finalists of the best trials of a search."""
+
+    def __init__(self, setting: Setting, raters: Raters) -> None:
+        self.setting = setting
+        self.raters = raters
+
+    def run(self, trials: Sequence[Trial]) -> list[Finalist]:
+        """The finalists, front and pick marked; what was found out about them before is kept.
+
+        Raises:
+            StudyError: no candidate could be evaluated.
+            BudgetError: none of the best keeps the budget once measured.
+        """
+        study = self.setting.study
+        candidates = [trial for trial in trials if trial.complete and not trial.stopped]
+        if not candidates:
+            reasons = sorted({trial.reason or "its training was stopped early" for trial in trials})
+            raise StudyError(f"no candidate could be evaluated; reasons: {'; '.join(reasons[:3])}")
+        finalists = load_finalists(study)
+        known = {finalist.architecture for finalist in finalists}
+        ranked = ranked_front(candidates, self.setting.metrics)
+        waiting = (trial for trial in ranked if trial.architecture not in known)
+        while batch := self._next(waiting, finalists):
+            finalists += self._finalists(batch)
+            finalists = decide(finalists, self.setting.final_metrics, self.setting.budget)
+            save_finalists(study, finalists)
+        if not any(finalist.picked for finalist in finalists):
+            raise BudgetError(self._nothing_left(finalists))
+        return finalists
+
+    def _next(self, waiting: Iterator[Trial], finalists: Sequence[Finalist]) -> list[Trial]:
+        """The best trials that are no finalists yet: as many as members of the front are missing, within reason."""
+        members, broken = self.setting.config.final.members, self.setting.budget.broken
+        if len(finalists) >= 3 * members:
+            return []
+        kept = sum(not broken(finalist.values) for finalist in finalists)
+        return list(islice(waiting, max(0, members - kept)))
+
+    def _finalists(self, trials: Sequence[Trial]) -> list[Finalist]:
+        """What becomes of trials; the published networks are measured beside the first of them."""
+        tuned: list[dict[str, Measurement]] = []
+        with self.setting.reporter.track("Fine-tuning the front", len(trials)) as advance:
+            for number, trial in enumerate(trials):
+                tuned.append(self._tuned(trial.architecture))
+                advance(number + 1, metric("accuracy").format(tuned[-1]["accuracy"].value))
+        before = load_known(self.setting.study)
+        known = {name: network for name, network in self.setting.references.items() if name not in before}
+        measured = self.setting.latency.measure([*(trial.architecture for trial in trials), *known.values()])
+        latencies = zip(known.items(), measured[len(trials) :], strict=True)
+        found = {name: {**cost(network).measurements(), "latency_ms": ms} for (name, network), (ms, _) in latencies}
+        save_known(self.setting.study, before | found)
+        return [
+            Finalist(trial.number, trial.architecture, {**trial.measurements, **own, "latency_ms": ms}, noisy=noisy)
+            for trial, own, (ms, noisy) in zip(trials, tuned, measured[: len(trials)], strict=True)
+        ]
+
+    def _tuned(self, architecture: Architecture) -> dict[str, Measurement]:
+        """Validation accuracy after fine-tuning, and the one look at the test split."""
+        setting, final = self.setting, self.setting.config.final
+        network = self.raters.network(architecture)
+        fine_tune(
+            network,
+            setting.data,
+            setting.task,
+            final,
+            drop_path=final.drop_path,
+            seed=setting.config.seed,
+            checkpoint=setting.study.weights(architecture),
+            identity=f"final/{architecture.digest}/{setting.data.fingerprint[:16]}",
+        )
+        found: dict[str, Measurement] = {}
+        deployed: Callable[[Tensor], Tensor] = network
+        if setting.latency.profile.precision == "int8":  # what runs there is another network
+            found["float_accuracy"] = score(network, setting.data.validation, setting.task)
+            deployed = in_int8(network, [images for images, _ in batches(self._calibration(), BATCH)])
+        return found | {
+            "accuracy": score(deployed, setting.data.validation, setting.task),
+            "test_accuracy": score(deployed, setting.data.test, setting.task),
+        }
+
+    def _calibration(self) -> Split:
+        """The images that a network is quantised with."""
+        train = self.setting.data.train
+        return train.take(torch.arange(min(self.setting.config.supernet.calibration_images, len(train))))
+
+    def _nothing_left(self, finalists: Sequence[Finalist]) -> str:
+        broken = self.setting.budget.broken
+
+        def excess(finalist: Finalist) -> float:
+            return sum(bound.excess(finalist.values[bound.metric]) for bound in broken(finalist.values))
+
+        nearest = min(finalists, key=excess)
+        missed = ", ".join(
+            f"{bound} (measured {bound.what.format(nearest.values[bound.metric])})" for bound in broken(nearest.values)
+        )
+        return (
+            f"none of the {len(finalists)} best candidates keeps the budget once measured; the nearest is trial "
+            f"{nearest.number}, which breaks {missed}. Everything is kept in {self.setting.study.path}"
+        )
