@@ -1,13 +1,13 @@
 """How well supernets order architectures: each training rule at equal time, next to counting and zero-cost proxies.
 
-    python benchmarks/ranking.py --data CIFAR10 [--folder DIR] [--space hybrid] [--rules sandwich,fair] [--size 8] [--json FILE]
+    python benchmarks/ranking.py --data CIFAR10 [--folder DIR] [--spaces hybrid] [--rules sandwich,fair] [--size 8] [--json FILE]
     python benchmarks/ranking.py --quick
 
-Architectures spread over the range of multiply-adds, and others in a narrow band of it, are trained alone with two seeds.
-Every choice in them is drawn on its own, so that what is large in one need not be in another.
-Then one supernet a rule is trained, for as much time as the sandwich rule takes for its epochs, and rates them all: with
-the shared weights as they are, and after one epoch of training on with a copy for each ("tuned"). That epoch without shared
-weights to begin with is rated too.
+In each space architectures spread over the range of multiply-adds, and others in a narrow band of it, are trained alone
+with two seeds. Every choice in them is drawn on its own, so that what is large in one need not be in another.
+Then supernets are trained by each rule, for as much time as the sandwich rule takes for its epochs, and rate them all,
+by accuracy and by loss: with the shared weights as they are, and for some rules also after one epoch of training on with
+a copy for each ("tuned"). That epoch without shared weights to begin with is rated too.
 Everything is kept in `--folder`; the same command goes on after an interruption, kill -9 included. Data are read with
 `load_data`, so CIFAR10 may be the folder of its parquet files; `--quick` uses the built-in digits.
 """
@@ -40,6 +40,7 @@ from archfront.evaluators.task import Classification
 from archfront.evaluators.train import Recipe, Training
 from archfront.evaluators.tuned import TunedAccuracy
 from archfront.hw_profiles.cost import cost
+from archfront.hw_profiles.metrics import metric
 from archfront.search.spread import spread_over_cost, within_band
 from archfront.space import Network, Space, Stage, int_range, one_of
 from archfront.space.architecture import Architecture
@@ -81,9 +82,6 @@ def three_stages(x: Feature, classes: int, late: Any) -> Space:
     )
 
 
-KINDS: Mapping[str, type[Rule]] = {**RULES, Bootstrapping.name: Bootstrapping}
-"""Every rule, that without labels too."""
-
 SPACES: Mapping[str, Callable[[Feature, int], Space]] = {"mbconv": mbconv, "hybrid": hybrid}
 
 
@@ -100,6 +98,9 @@ class Plan:
         seeds: trainings of each.
         alone: how networks are trained alone.
         shared: how supernets are; other rules than `sandwich` take as long, not as many epochs.
+        supernets: trainings of each rule of `repeated`, which differ in their seed; the others have one.
+        repeated: those rules.
+        tuned: rules whose first supernet rates after tuning too.
     """
 
     train: int
@@ -110,6 +111,9 @@ class Plan:
     seeds: int
     alone: Recipe
     shared: Recipe
+    supernets: int
+    repeated: tuple[str, ...]
+    tuned: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -126,18 +130,45 @@ FULL = Plan(
     seeds=2,
     alone=Recipe(epochs=12, batch_size=128, learning_rate=4e-3, augment="flip"),
     shared=Recipe(epochs=16, batch_size=128, learning_rate=4e-3, augment="flip"),
+    supernets=3,
+    repeated=("sandwich", "single_path", "fair"),
+    tuned=("sandwich", "single_path", "fair"),
 )
-CHANGED = ("train", "validation", "size", "spread", "narrow")
+NUMBERS = ("train", "validation", "size", "spread", "narrow", "supernets")
+NAMES = ("repeated", "tuned")
 """What may be asked for in place of what `FULL` says."""
 
-QUICK = Plan(400, 200, 8, 6, 0, 2, Recipe(epochs=6), Recipe(epochs=4))
+QUICK = replace(
+    FULL,
+    train=800,
+    validation=400,
+    size=8,
+    spread=8,
+    narrow=0,
+    alone=Recipe(epochs=10, batch_size=50, learning_rate=4e-3),
+    shared=Recipe(epochs=4, batch_size=50, learning_rate=4e-3),
+    repeated=(),
+    tuned=("single_path",),
+)
+
+Values = dict[Architecture, float]
 
 
 class Rated(NamedTuple):
-    """A rating of every architecture, and how long one took on the processor."""
+    """Ratings of every architecture by metric, what one took on the processor, and the training before, if known."""
 
-    values: dict[Architecture, float]
+    values: dict[str, Values]
     milliseconds: float
+    seconds: float | None = None
+
+
+class Row(NamedTuple):
+    """A rating as the table shows it: higher is better; several where it was trained several times."""
+
+    name: str
+    values: list[Values]
+    milliseconds: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass
@@ -175,7 +206,7 @@ class Ranking:
 
     def _step_seconds(self, name: str) -> float:
         """Seconds on the processor of a typical step, in the middle and at the end of a training."""
-        rule = self._rule(name, 100)
+        rule = self._rule(name, 100, self.seed)
         x, y = self._batch()
         for step in range(60, 70):  # fills caches, and splits where the rule splits
             rule(x, y, step)
@@ -188,47 +219,54 @@ class Ranking:
         split = self.data.train.take(torch.arange(self.plan.shared.batch_size))
         return split.normalise(split.images).contiguous(memory_format=torch.channels_last), split.labels
 
-    def _rule(self, name: str, steps: int) -> Rule:
-        kind = KINDS[name]
-        return kind(kind.make_supernet(self.space, self.seed), self.task, steps, seed=self.seed)
+    def _rule(self, name: str, steps: int, seed: int) -> Rule:
+        kind = RULES[name]
+        return kind(kind.make_supernet(self.space, seed), self.task, steps, seed=seed)
 
-    def trained(self, name: str, epochs: int) -> Rule:
-        """A rule that has trained its supernet."""
+    def trained(self, name: str, epochs: int, seed: int) -> tuple[Rule, float | None]:
+        """A rule that has trained its supernet, and the seconds that took unless it was interrupted."""
         recipe = self.plan.shared.model_copy(update={"epochs": epochs})
-        rule = self._rule(name, recipe.steps(len(self.data.train)))
-        Training(
+        rule = self._rule(name, recipe.steps(len(self.data.train)), seed)
+        training = Training(
             rule.parameters,
             rule,
             self.data.train,
             recipe,
-            seed=self.seed,
-            checkpoint=self.folder / f"{name}-{epochs}.safetensors",
-            identity=f"{name}/{self.data.fingerprint[:16]}",
+            seed=seed,
+            checkpoint=self.folder / f"{name}-{epochs}-{seed}.safetensors",
+            identity=f"{name}/{seed}/{self.data.fingerprint[:16]}",
             buffers=rule.buffers,
-        ).run()
-        return rule
+        )
+        whole, start = training.step == 0, time.process_time()
+        training.run()
+        return rule, time.process_time() - start if whole else None
 
-    def rated(self, rules: Sequence[str]) -> dict[str, Rated]:
-        """Every rating of every architecture, by name; each is kept once it is there."""
+    def rows(self, rules: Sequence[str]) -> Iterator[Row]:
+        """Every rating of every architecture; each is kept once it is there."""
         epochs = self.epochs(rules)
-        found = {
-            name: self._kept(f"{name}-{epochs[name]}", partial(self._by_rule, name, epochs[name])) for name in rules
-        }
-        found["macs"] = Rated({a: float(cost(a).macs) for a in self.every}, 0.0)
-        found["params"] = Rated({a: float(cost(a).params) for a in self.every}, 0.0)
+        for name in rules:
+            seeds = range(self.seed, self.seed + (self.plan.supernets if name in self.plan.repeated else 1))
+            stems = [(f"{name}-{epochs[name]}-{seed}", seed) for seed in seeds]
+            yield from _rows(name, [self._kept(s, partial(self._by_rule, name, epochs[name], n)) for s, n in stems])
+            if name in self.plan.tuned:
+                stem, seed = stems[0]
+                made = self._kept(f"{stem}-tuned", partial(self._tuned, name, epochs[name], seed))
+                yield from _rows(f"{name}, tuned", [made])
+        yield from _rows("one epoch alone", [self._kept("briefly", lambda: self._rate(self._briefly()))])
+        yield Row("macs", [{a: float(cost(a).macs) for a in self.every}])
+        yield Row("params", [{a: float(cost(a).params) for a in self.every}])
         for name in PROXIES:
             proxy = ProxyScores(self.data.train, self.task, metrics=(name,))
-            found[name] = self._kept(name, partial(self._rate, proxy))
-        return found
+            yield from _rows(name, [self._kept(name, partial(self._rate, proxy))])
 
-    def _by_rule(self, name: str, epochs: int) -> Rated:
-        rule = self.trained(name, epochs)
+    def _by_rule(self, name: str, epochs: int, seed: int) -> Rated:
+        rule, seconds = self.trained(name, epochs, seed)
         if isinstance(rule, Bootstrapping):
-            return self._rate(BlockAgreement(rule, self.data.validation))
-        return self._rate(SupernetAccuracy(rule.supernet, self.data, self.task))
+            return self._rate(BlockAgreement(rule, self.data.validation), seconds)
+        return self._rate(SupernetAccuracy(rule.supernet, self.data, self.task), seconds)
 
-    def _tuned(self, name: str, epochs: int) -> Rated:
-        shared = SupernetAccuracy(self.trained(name, epochs).supernet, self.data, self.task)
+    def _tuned(self, name: str, epochs: int, seed: int) -> Rated:
+        shared = SupernetAccuracy(self.trained(name, epochs, seed)[0].supernet, self.data, self.task)
         return self._rate(TunedAccuracy(shared, self.data.train, self.plan.shared.model_copy(update={"epochs": 1})))
 
     def _briefly(self) -> AloneAccuracy:
@@ -236,31 +274,35 @@ class Ranking:
         recipe = self.plan.alone.model_copy(update={"epochs": 1})
         return AloneAccuracy(StandAlone(self.folder / "alone", self.data, self.task, recipe))
 
-    def _rate(self, evaluator: Evaluator) -> Rated:
-        """The first metric that an evaluator gives for every architecture."""
+    def _rate(self, evaluator: Evaluator, seconds: float | None = None) -> Rated:
+        """Every metric that an evaluator gives for every architecture."""
         evaluator.evaluate(self.every[0])  # fills caches
         start = time.process_time()
-        values = {a: evaluator.evaluate(a)[evaluator.metrics[0]].value for a in self.every}
-        return Rated(values, 1e3 * (time.process_time() - start) / len(values))
+        found = {a: evaluator.evaluate(a) for a in self.every}
+        spent = 1e3 * (time.process_time() - start) / len(found)
+        names = found[self.every[0]]
+        return Rated({name: {a: f[name].value for a, f in found.items()} for name in names}, spent, seconds)
 
     def _kept(self, name: str, make: Callable[[], Rated]) -> Rated:
         """What is in the file of this name, or else is made and written there."""
         file = self.folder / "ratings" / f"{name}.json"
         if not file.exists():
             made = make()
-            values = {a.digest: value for a, value in made.values.items()}
-            write_text(file, json.dumps({"milliseconds": made.milliseconds, "values": values}) + "\n")
+            values = {m: {a.digest: value for a, value in v.items()} for m, v in made.values.items()}
+            write_text(file, json.dumps({**made._asdict(), "values": values}) + "\n")
         read = json.loads(file.read_text())
-        return Rated({a: read["values"][a.digest] for a in self.every}, read["milliseconds"])
+        found = {m: {a: v[a.digest] for a in self.every} for m, v in read["values"].items()}
+        return Rated(found, read["milliseconds"], read["seconds"])
 
     def figures(self, rules: Sequence[str]) -> Figures:
         """The tables."""
-        alone, rated = self.trained_alone(), self.rated(rules)
+        alone, rows = self.trained_alone(), list(self.rows(rules))
         figures: dict[str, Any] = {"images": f"{len(self.data.train)} train, {len(self.data.validation)} validation"}
         figures |= {f"epochs {name}": epochs for name, epochs in self.epochs(rules).items()}
         for group, architectures in self.groups.items():
-            figures |= self._group(group, np.array([alone[a] for a in architectures]).T)
-            figures[group] = list(self._rows(architectures, alone, rated))
+            accuracies = np.array([alone[a] for a in architectures]).T
+            figures |= self._group(group, accuracies)
+            figures[group] = list(_table(architectures, accuracies, rows))
         return figures
 
     def _group(self, group: str, accuracies: audit.Floats) -> Figures:
@@ -276,25 +318,39 @@ class Ranking:
             f"{group}: between seeds": f"Spearman {_text(rho)}, Kendall {_text(tau)}",
         }
 
-    def _rows(
-        self,
-        architectures: Sequence[Architecture],
-        alone: Mapping[Architecture, list[float]],
-        rated: Mapping[str, Rated],
-    ) -> Iterator[dict[str, Any]]:
-        """A row for each rating of a group."""
-        accuracies = [float(np.mean(alone[a])) for a in architectures]
-        draws = audit.bootstrap(len(architectures))
-        for name, rating in rated.items():
-            found = audit.agreement([rating.values[a] for a in architectures], accuracies, len(draws[0]) // 4, draws)
-            yield {
-                "rating": name,
-                "Spearman": _text(found.spearman),
-                "Kendall": _text(found.kendall),
-                "recall": round(found.recall, 2),
-                "regret": round(found.regret, 3),
-                "ms each": round(rating.milliseconds, 1),
-            }
+
+def _rows(name: str, rated: Sequence[Rated]) -> Iterator[Row]:
+    """A row for each metric of a rating; one that is less where it is better is negated."""
+    known = [r.seconds for r in rated if r.seconds is not None]
+    seconds = float(np.mean(known)) if known else None
+    for i, by in enumerate(rated[0].values):
+        sign = 1.0 if metric(by).direction == "max" else -1.0
+        values = [{a: sign * value for a, value in r.values[by].items()} for r in rated]
+        title = name if i == 0 else f"{name}, by {by.rpartition('_')[2]}"
+        yield Row(title, values, float(np.mean([r.milliseconds for r in rated])), seconds)
+
+
+def _table(architectures: Sequence[Architecture], accuracies: audit.Floats, rows: Sequence[Row]) -> Iterator[Figures]:
+    """What each rating is worth in a group of networks; accuracies (seeds, networks)."""
+    draws = audit.bootstrap(len(architectures))
+    truth, limit = accuracies.mean(0), audit.ceiling(accuracies, draws)[0].value
+    macs = [cost(a).macs for a in architectures]
+    for row in rows:
+        ratings = np.array([[values[a] for a in architectures] for values in row.values])
+        found = audit.agreement(ratings, truth, len(architectures) // 4, draws)
+        each = [audit.agreement(r, truth, 1, draws[:1]).spearman.value for r in ratings]
+        yield {
+            "rating": row.name,
+            "Spearman": _text(found.spearman),
+            "Kendall": _text(found.kendall),
+            "each supernet": " ".join(f"{rho:.2f}" for rho in each) if len(each) > 1 else "",
+            "of the ceiling": f"{found.spearman.value / limit:.0%}" if limit > 0 else "",
+            "above macs": _text(audit.advantage(ratings, macs, truth, draws)),
+            "recall": round(found.recall, 2),
+            "regret": round(found.regret, 3),
+            "training s": "" if row.seconds is None else round(row.seconds),
+            "ms each": round(row.milliseconds),
+        }
 
 
 def _text(estimate: audit.Estimate) -> str:
@@ -302,12 +358,10 @@ def _text(estimate: audit.Estimate) -> str:
 
 
 def measure(run: Run, options: argparse.Namespace) -> Figures:
-    """The figures of one space."""
-    plan = (
-        QUICK
-        if run.quick
-        else replace(FULL, **{k: v for k, v in vars(options).items() if k in CHANGED and v is not None})
-    )
+    """The figures of every space that is asked for."""
+    spaces = ("mbconv",) if run.quick else _names(options.spaces, SPACES)
+    rules = ("sandwich", "single_path", "bootstrapping") if run.quick else _names(options.rules, RULES)
+    plan = QUICK if run.quick else _plan(options)
     images = plan.train + plan.validation
     data = load_data(
         "digits" if run.quick else options.data,
@@ -316,20 +370,41 @@ def measure(run: Run, options: argparse.Namespace) -> Figures:
         validation=plan.validation / images,
         seed=run.seed,
     )
-    rules = ("sandwich", "single_path") if run.quick else tuple(options.rules.split(","))
-    folder = options.folder / "-".join(("quick" if run.quick else options.space, plan.name, str(run.seed)))
-    space = SPACES[options.space](data.input, len(data.classes))
-    return Ranking(space, data, plan, folder, run.seed).figures(rules)
+    figures: dict[str, Any] = {}
+    for name in spaces:
+        folder = options.folder / "-".join(("quick" if run.quick else name, plan.name, str(run.seed)))
+        found = Ranking(SPACES[name](data.input, len(data.classes)), data, plan, folder, run.seed).figures(rules)
+        figures |= {f"{name}, {figure}": value for figure, value in found.items()}
+    return figures
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    """`FULL` with what was asked for."""
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    changed: dict[str, Any] = {name: given[name] for name in NUMBERS if name in given}
+    changed |= {name: _names(given[name], RULES) for name in NAMES if name in given}
+    return replace(FULL, **changed)
+
+
+def _names(text: str, known: Mapping[str, object]) -> tuple[str, ...]:
+    """Names joined by commas; none for an empty text."""
+    names = tuple(name for name in text.split(",") if name)
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"{name!r} is none of {', '.join(known)}")
+    return names
 
 
 if __name__ == "__main__":
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--data", help="where CIFAR-10 is; needed but for --quick")
     own.add_argument("--folder", type=Path, default=Path("runs/ranking"), help="where everything is kept")
-    own.add_argument("--space", choices=SPACES, default="mbconv")
-    for name in CHANGED:
+    own.add_argument("--spaces", default=",".join(SPACES), help="joined by commas")
+    own.add_argument("--rules", default=",".join(RULES), help="joined by commas")
+    for name in NUMBERS:
         own.add_argument(f"--{name}", type=int, help=f"{getattr(FULL, name)} by default")
-    own.add_argument("--rules", default=",".join(KINDS), help="joined by commas")
+    for name in NAMES:
+        own.add_argument(f"--{name}", help=f"{','.join(getattr(FULL, name))} by default")
     chosen, rest = own.parse_known_args()
     if chosen.data is None and "--quick" not in rest and "--help" not in rest and "-h" not in rest:
         own.error("give --data, the folder or file of CIFAR-10, or --quick")

@@ -47,9 +47,25 @@ def score(network: Callable[[Tensor], Tensor], split: Split, task: Task, batch: 
     return tally.measurement()
 
 
+@torch.no_grad()
+def rate(network: Callable[[Tensor], Tensor], split: Split, task: Task, batch: int = 256) -> dict[str, Measurement]:
+    """`supernet_accuracy`, which is the task's `score`, and `supernet_loss`, the mean of its loss, on a whole split.
+
+    Raises:
+        NonFiniteError: the network's outputs are not finite.
+    """
+    tally, total = task.tally(), 0.0
+    for x, y in batches(split, batch):
+        outputs = network(x)
+        tally.add(outputs, y)
+        total += float(task.loss(outputs, y)) * len(y)
+    loss = Measurement(total / len(split), "measured", samples=len(split))
+    return {"supernet_accuracy": tally.measurement(), "supernet_loss": loss}
+
+
 @dataclass(frozen=True)
 class SupernetAccuracy:
-    """Validation accuracy of candidates with shared weights: a ranking signal, below what training alone would give.
+    """Validation accuracy and loss of candidates with shared weights: a signal for ranking, below what training alone gives.
 
     Batch statistics are computed for each candidate from the same `calibration_images` training images, in the same
     order, keeping nothing of the candidate before.
@@ -61,7 +77,7 @@ class SupernetAccuracy:
     calibration_images: int = 512
     batch: int = 128
 
-    metrics = ("supernet_accuracy",)
+    metrics = ("supernet_accuracy", "supernet_loss")
 
     def __getstate__(self) -> dict[str, Any]:
         """What rating takes elsewhere: batches to calibrate with and images to validate on, no others."""
@@ -82,9 +98,8 @@ class SupernetAccuracy:
         return self.data.validation.to(self.supernet.device)
 
     def evaluate(self, architecture: Architecture) -> dict[str, Measurement]:
-        """`supernet_accuracy` on the validation split."""
-        candidate = self.supernet.candidate(architecture).calibrate(self.calibration)
-        return {"supernet_accuracy": score(candidate, self.validation, self.task)}
+        """`supernet_accuracy` and `supernet_loss` on the validation split."""
+        return rate(self.supernet.candidate(architecture).calibrate(self.calibration), self.validation, self.task)
 
 
 def fine_tune(

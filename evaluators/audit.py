@@ -48,24 +48,41 @@ def bootstrap(count: int, samples: int = 1000, seed: int = 0) -> Draws:
 
 
 def agreement(rating: ArrayLike, accuracy: ArrayLike, top: int, draws: Draws) -> Agreement:
-    """The agreement of a rating with accuracy."""
-    a, b = ranks(rating), np.asarray(accuracy, float)
-    first = b[a == a.max()].mean()  # the mean over those that share the first place
-    best = set(np.argsort(-b, kind="stable")[:top].tolist())
-    recalled = len(best & set(np.argsort(-a, kind="stable")[:top].tolist()))
+    """The agreement of a rating with accuracy.
+
+    Args:
+        rating: (architectures,), or (trainings, architectures) where what rates was trained several times; the figures
+            are then means over trainings.
+        accuracy: (architectures,).
+        top: how many are looked for among the best.
+        draws: bootstrap samples.
+    """
+    a, b = np.atleast_2d(ranks(rating)), np.asarray(accuracy, float)
+    pairs = [(row, b) for row in a]
+    first = [b[row == row.max()].mean() for row in a]  # the mean over those that share the first place
+    best = set(_best(b, top))
     return Agreement(
-        _estimate(spearman(a, b), spearman(a[draws], b[draws])),
-        _estimate(kendall(a, b), kendall(a[draws], b[draws])),
-        recalled / len(best),
-        float(b.max() - first),
+        _mean(spearman, pairs, draws),
+        _mean(kendall, pairs, draws),
+        float(np.mean([len(best & set(_best(row, top))) / len(best) for row in a])),
+        float(b.max() - np.mean(first)),
     )
 
 
+def _best(values: Floats, count: int) -> list[int]:
+    """The positions of the highest values."""
+    found: list[int] = np.argsort(-values, kind="stable")[:count].tolist()
+    return found
+
+
 def advantage(rating: ArrayLike, other: ArrayLike, accuracy: ArrayLike, draws: Draws) -> Estimate:
-    """How much higher Spearman's rho of a rating is than that of another, on the same bootstrap samples."""
-    a, b, c = ranks(rating), ranks(other), np.asarray(accuracy, float)
-    value = spearman(a, c) - spearman(b, c)
-    return _estimate(value, spearman(a[draws], c[draws]) - spearman(b[draws], c[draws]))
+    """How much higher Spearman's rho of a rating is than that of another, on the same bootstrap samples.
+
+    Of (trainings, architectures) the mean over trainings is compared.
+    """
+    a, b, c = np.atleast_2d(ranks(rating)), ranks(other), np.asarray(accuracy, float)
+    value = spearman(a, c).mean() - spearman(b, c)
+    return _estimate(value, spearman(a[:, draws], c[draws]).mean(0) - spearman(b[draws], c[draws]))
 
 
 def ceiling(accuracies: ArrayLike, draws: Draws) -> tuple[Estimate, Estimate]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from archfront.hw_profiles.metrics import METRICS, Measurement, Metric
+from archfront.hw_profiles.metrics import Measurement
 from archfront.space.architecture import Architecture
 
 from .data import Split, batches
 from .rules.bootstrapping import Bootstrapping, block_of
-
-METRICS["block_agreement"] = Metric("block_agreement", "Block agreement", "max", (("", 1.0),), 4)
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,10 @@ class BlockAgreement:
 
     metrics = ("block_agreement",)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What rating takes elsewhere: two views of the images and what all paths say about them, no other images."""
+        return {**vars(self), "split": self.split.take(torch.arange(0)), "views": self.views, "centres": self.centres}
+
     @cached_property
     def views(self) -> list[Tensor]:
         """Two views of the images."""
@@ -63,10 +66,10 @@ class BlockAgreement:
 
     def distance(self, block: int, architecture: Architecture) -> float:
         """The mean squared distance of one block of an architecture."""
-        own = {
-            s: o for s, o in self.rule.space.assignment(architecture).items() if block_of(s, self.rule.blocks) >= block
-        }
-        path = self.rule.draw(random.Random(self.seed), {**own, **self.rule.prefix(block)})
+        space = self.rule.space
+        own = {s: o for s, o in space.assignment(architecture).items() if block_of(s, self.rule.blocks) >= block}
+        # with blocks of two architectures it need not keep the budget of either
+        path = space.closest({**own, **self.rule.prefix(block)}, rng=random.Random(self.seed))
         return float((self._said(block, path) - self.centres[block]).square().sum(-1).mean())
 
     def evaluate(self, architecture: Architecture) -> dict[str, Measurement]:

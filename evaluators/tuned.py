@@ -10,7 +10,7 @@ from torch import Tensor
 from archfront.hw_profiles.metrics import Measurement
 from archfront.space.architecture import Architecture
 
-from .accuracy import SupernetAccuracy, fine_tune, score
+from .accuracy import SupernetAccuracy, fine_tune, rate
 from .data import Split
 from .supernet import calibrate
 from .train import Recipe
@@ -18,7 +18,7 @@ from .train import Recipe
 
 @dataclass(frozen=True)
 class TunedAccuracy:
-    """Validation accuracy of candidates after a short training that begins with a copy of the shared weights.
+    """Validation accuracy and loss of candidates after a short training that begins with a copy of the shared weights.
 
     Shared weights are a compromise that suits some architectures better than others; a few steps with weights of its own
     make up for much of that. Every candidate sees the same images in the same order, and nothing of the others. The
@@ -36,7 +36,7 @@ class TunedAccuracy:
     recipe: Recipe
     seed: int = 0
 
-    metrics = ("supernet_accuracy",)
+    metrics = ("supernet_accuracy", "supernet_loss")
 
     @property
     def calibration(self) -> list[Tensor]:
@@ -44,7 +44,7 @@ class TunedAccuracy:
         return self.shared.calibration
 
     def evaluate(self, architecture: Architecture) -> dict[str, Measurement]:
-        """`supernet_accuracy` on the validation split.
+        """`supernet_accuracy` and `supernet_loss` on the validation split.
 
         Raises:
             Diverged: the loss did.
@@ -56,4 +56,4 @@ class TunedAccuracy:
             network = shared.supernet.extract(architecture)
             fine_tune(network, data, shared.task, self.recipe, seed=self.seed)
         calibrate(network, self.calibration)
-        return {"supernet_accuracy": score(network, shared.validation, shared.task)}
+        return rate(network, shared.validation, shared.task)

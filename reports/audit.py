@@ -18,14 +18,15 @@ def section(audit: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """For each group of networks its title, verdict, table and plot; nothing where there was no audit."""
     if audit is None:
         return []
+    rating = audit.get("rating", "supernet_accuracy")  # which was the only one once
     return [
         {
             "title": TITLES.get(group["name"], group["name"]),
             "facts": facts(group, audit),
             "verdict": group["verdict"],
             "top": group["top"],
-            "rows": [row(rating) for rating in group["ratings"]],
-            "plot": scatter([n for n in audit["networks"] if n["group"] == group["name"]]),
+            "rows": [row(one) for one in group["ratings"]],
+            "plot": scatter([n for n in audit["networks"] if n["group"] == group["name"]], rating),
         }
         for group in audit["groups"]
     ]
@@ -58,21 +59,23 @@ def interval(estimate: Sequence[float]) -> str:
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
-def scatter(networks: Sequence[Mapping[str, Any]]) -> Markup:
-    """Accuracy alone (up, a bar from the least to the greatest of the seeds) against the supernet's estimate (right).
+def scatter(networks: Sequence[Mapping[str, Any]], rating: str) -> Markup:
+    """Accuracy alone (up, a bar from the least to the greatest of the seeds) against the supernet's rating (right).
 
-    Networks for which the supernet has no finite estimate are left out.
+    Networks for which the supernet has no finite rating are left out.
     """
-    rated = [n for n in networks if n["ratings"]["supernet_accuracy"] is not None]
-    points = [(n["ratings"]["supernet_accuracy"], n["accuracy"], n["accuracies"]) for n in rated]
+    of = METRICS[rating]
+    unit, size = of.unit_for(1.0)
+    rated = [n for n in networks if n["ratings"][rating] is not None]
+    points = [(n["ratings"][rating] / size, n["accuracy"], n["accuracies"]) for n in rated]
     if not points:
         return Markup("")
-    x = Scale([100 * estimate for estimate, _, _ in points], LEFT, WIDTH - PAD)
+    x = Scale([estimate for estimate, _, _ in points], LEFT, WIDTH - PAD)
     y = Scale([100 * value for _, _, values in points for value in values], HEIGHT - BOTTOM, PAD)
     marks = [
         Markup(
             '<path class="audit-bar" d="M{0} {1}V{2}"/><circle class="audit-point" cx="{0}" cy="{3}" r="4"/>'
-        ).format(x.at(100 * estimate), y.at(100 * min(values)), y.at(100 * max(values)), y.at(100 * value))
+        ).format(x.at(estimate), y.at(100 * min(values)), y.at(100 * max(values)), y.at(100 * value))
         for estimate, value, values in points
     ]
     bottom = HEIGHT - BOTTOM
@@ -86,13 +89,13 @@ def scatter(networks: Sequence[Mapping[str, Any]]) -> Markup:
         )
     return Markup(
         '<svg class="audit-plot" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
-        'aria-label="Accuracy alone over the supernet\'s estimate, {n} networks">'
+        'aria-label="Accuracy alone over {what}, {n} networks">'
         '<path class="axis" d="M{l} {p}V{b}H{r}"/>{marks}'
-        '<text x="{m}" y="{t}" text-anchor="middle">Supernet estimate, %</text>'
+        '<text x="{m}" y="{t}" text-anchor="middle">{what}</text>'
         '<text transform="translate(14 {c}) rotate(-90)" text-anchor="middle">Trained alone, %</text></svg>'
     ).format(
         w=WIDTH, h=HEIGHT, n=len(points), l=LEFT, p=PAD, b=bottom, r=WIDTH - PAD, marks=Markup("").join(marks),
-        m=(LEFT + WIDTH - PAD) / 2, t=HEIGHT - 8, c=(PAD + bottom) / 2,
+        what=f"{of.title}, {unit}" if unit else of.title, m=(LEFT + WIDTH - PAD) / 2, t=HEIGHT - 8, c=(PAD + bottom) / 2,
     )  # fmt: skip
 
 

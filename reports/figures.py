@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from .report import ReportData
 
-STAND_INS = {"accuracy": ("supernet_accuracy", "alone_accuracy"), "latency_ms": ("predicted_latency_ms",)}
+STAND_INS = {
+    "accuracy": ("supernet_accuracy", "alone_accuracy", "block_agreement"),
+    "latency_ms": ("predicted_latency_ms",),
+}
 """What every candidate is compared by during the search, in place of what only the front is measured for: one of them."""
 
 READ_FIRST = (
@@ -26,6 +29,7 @@ READ_FIRST = (
     "test_accuracy",
     "supernet_accuracy",
     "alone_accuracy",
+    "block_agreement",
     "latency_ms",
     "predicted_latency_ms",
 )
@@ -76,16 +80,19 @@ def axes(data: ReportData) -> Axes:
     The page starts with the first objective to maximise upwards and the first other objective to the right.
     """
     present = present_metrics(data.trials)
+    known = {final: search_metric(data.trials, final, estimates[0]) for final, estimates in STAND_INS.items()}
     paired = [
-        Axis(f"best:{final}", PAIR_TITLES[final], (final, search_metric(data.trials, final, estimates[0])))
-        for final, estimates in STAND_INS.items()
-        if final in present or set(estimates) & set(present)
+        Axis(f"best:{final}", PAIR_TITLES[final], (final, estimate))
+        for final, estimate in known.items()
+        if {final, estimate} & set(present) and comparable(final, estimate)
     ]
     single = [Axis(name, METRICS[name].title, (name,)) for name in present]
     every = paired + single
 
     def of(name: str) -> Axis:
-        covering = (axis for axis in every if name in axis.metrics)
+        estimate = known.get(name, name)
+        shown = name if comparable(name, estimate) else estimate  # that which every candidate has
+        covering = (axis for axis in every if shown in axis.metrics)
         return next(covering, Axis(name, METRICS[name].title, (name,)))
 
     up = of(leading(data))
@@ -99,10 +106,18 @@ def search_metric(trials: pd.DataFrame, name: str, otherwise: str = "") -> str:
     return next(known, otherwise or name)
 
 
+def comparable(final: str, estimate: str) -> bool:
+    """Whether an estimate is the same quantity as what it stands in for, so that both may stand on one axis."""
+    return metric(final).units == metric(estimate).units
+
+
 def best_known(trials: pd.DataFrame, name: str) -> pd.Series[float]:
-    """`name` where it was measured, its stand-in elsewhere."""
+    """`name` where it was measured, its stand-in elsewhere; only one of them where they are no comparable quantities."""
     name = FINALS.get(name, name)
-    columns = [trials[c].astype(float) for c in dict.fromkeys((name, search_metric(trials, name))) if c in trials]
+    estimate = search_metric(trials, name)
+    columns = [trials[c].astype(float) for c in dict.fromkeys((name, estimate)) if c in trials]
+    if len(columns) == 2 and not comparable(name, estimate):
+        columns = columns[:1] if columns[0].notna().any() else columns[1:]
     if not columns:
         return trials["number"].astype(float) * math.nan
     return columns[0] if len(columns) == 1 else columns[0].combine_first(columns[1])

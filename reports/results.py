@@ -138,7 +138,7 @@ def load_results(study: Study) -> ReportData:
         input=about["space"]["input"],
         data=_data_text(data),
         objectives=tuple(
-            FINAL_METRIC.get(name, name) for name in search_metrics(config.search.objectives, config.evaluator)
+            FINAL_METRIC.get(name, name) for name in search_metrics(config.search.objectives, config.rating)
         ),
         budget={bound.metric: (_finite(bound.low), _finite(bound.high)) for bound in budget.bounds},
         trials=table(trials, finalists, budget),

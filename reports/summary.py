@@ -23,6 +23,9 @@ COSTS = ("latency_ms", "params", "macs", "peak_bytes", "energy_mj")
 
 NBSP = "\u00a0"
 
+SHARED = ("supernet_accuracy", "block_agreement")
+"""What candidates are rated by with shared weights, one or the other."""
+
 HOW = {"exact": "counted", "measured": "measured", "predicted": "predicted"}
 
 
@@ -155,7 +158,7 @@ def _facts(row: pd.Series[Any]) -> list[Fact]:
         if shown is None:
             continue
         how = HOW.get(str(row.get(f"{shown}.provenance")), "")
-        how = "with shared weights" if shown == "supernet_accuracy" else how
+        how = "with shared weights" if shown in SHARED else how
         facts.append(Fact(METRICS[shown].title, _cell(row, shown), how))
     return facts
 
@@ -280,7 +283,7 @@ def _ties_sentence(data: ReportData, front: pd.DataFrame) -> str:
 
 
 def _ranking_sentence(trials: pd.DataFrame) -> str:
-    pairs = _pairs(trials, "accuracy", "supernet_accuracy")
+    pairs = next(filter(None, (_pairs(trials, "accuracy", name) for name in SHARED)), None)
     if pairs is None or len(pairs[0]) < 4:
         return ""
     final, estimate = pairs

@@ -7,6 +7,7 @@ from archfront.space.errors import nearest
 from ..store import SupernetError
 from .alpha import AlphaDivergence
 from .attentive import AttentiveBest, AttentiveWorst
+from .bootstrapping import Bootstrapping
 from .fair import Fair
 from .few_shot import FewShot
 from .progressive import ProgressiveShrinking
@@ -25,6 +26,7 @@ RULES: dict[str, type[Rule]] = {
         AlphaDivergence,
         ProgressiveShrinking,
         FewShot,
+        Bootstrapping,
     )
 }
 """Every rule by its name."""

@@ -23,7 +23,7 @@ from archfront.space.types import Feature, Pyramid
 from ..augment import augment_named
 from ..store import SupernetError
 from ..supernet import Candidate, Supernet
-from .rule import Rule, Step
+from .rule import CANDIDATES, Rule, Step
 
 PATHS = 4
 """Paths a step."""
@@ -64,11 +64,12 @@ class Bootstrapping(Rule):
     mean of a random population is chosen, and the next block begins. The paper chooses on held-out images; here it is
     the batch at hand, and `BlockAgreement` rates with held-out ones.
 
-    The head is not trained, so the weights have no accuracy: rate with `evaluators.block_agreement`. A choice that
+    The head is not trained, so the weights have no accuracy: candidates are rated with `BlockAgreement`. A choice that
     stands in no stage (a tied width) is made with the first block.
     """
 
     name = "bootstrapping"
+    rating = "block_agreement"
     paper = Paper(
         "BossNAS: Exploring Hybrid CNN-transformers with Block-wisely Self-supervised Neural Architecture Search",
         "Li, Tang, Wang, Peng et al.",
@@ -81,7 +82,7 @@ class Bootstrapping(Rule):
         self.blocks = blocks_of(self.space.network)
         self.target = Supernet(self.space, device=supernet.device)
         self.target.store.load_state_dict(supernet.store.state_dict())
-        self.target_candidate = lru_cache(maxsize=512)(self.target.candidate)
+        self.target_candidate = lru_cache(maxsize=CANDIDATES)(self.target.candidate)
         widths = [self._widest(block) for block in range(self.blocks)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -90,6 +91,13 @@ class Bootstrapping(Rule):
         self.target_project = nn.ModuleList(Projection(width) for width in widths).to(supernet.device)
         self.target_project.load_state_dict(self.project.state_dict())
         self.chosen = torch.full((len(self.space.sites),), -1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "target_candidate"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.target_candidate = lru_cache(maxsize=CANDIDATES)(self.target.candidate)
 
     def _widest(self, block: int) -> int:
         """The most channels that anything in a block yields."""

@@ -6,7 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from archfront.space.walk import Bounds
 
 from ..supernet import Supernet
 from ..task import Task
+
+CANDIDATES = 512
+"""Candidates that are kept built."""
 
 
 class Step(NamedTuple):
@@ -54,6 +57,9 @@ class Rule(ABC):
 
     paper: ClassVar[Paper]
 
+    rating: ClassVar[str] = "supernet_accuracy"
+    """The metric that candidates are rated by with what was trained."""
+
     def __init__(
         self,
         supernet: Supernet,
@@ -73,7 +79,15 @@ class Rule(ABC):
         self.label_smoothing = label_smoothing
         self.randoms = randoms
         self.seed = seed
-        self.candidate = lru_cache(maxsize=512)(supernet.candidate)
+        self.candidate = lru_cache(maxsize=CANDIDATES)(supernet.candidate)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the candidates that were built and the bounds: what travels rates, and trains no further."""
+        return {name: value for name, value in vars(self).items() if name != "candidate"} | {"bounds": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.candidate = lru_cache(maxsize=CANDIDATES)(self.supernet.candidate)
 
     @classmethod
     def make_supernet(cls, space: Space, seed: int = 0, device: torch.device | str = "cpu") -> Supernet:

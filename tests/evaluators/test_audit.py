@@ -68,6 +68,23 @@ def test_regret_and_recall_by_hand() -> None:
     assert agreement([0, 1, 1, 0, 0], accuracy, 2, bootstrap(5, 10)).regret == pytest.approx(0.9 - 0.8)
 
 
+def test_the_figures_of_several_trainings_are_means_over_them() -> None:
+    accuracy = RNG.random(16)
+    ratings = accuracy + RNG.normal(0, 0.3, (3, 16))
+    draws = bootstrap(16, 200)
+    each = [agreement(rating, accuracy, 4, draws) for rating in ratings]
+    found = agreement(ratings, accuracy, 4, draws)
+    assert found.spearman.value == pytest.approx(np.mean([stats.spearmanr(r, accuracy).statistic for r in ratings]))
+    assert found.kendall.value == pytest.approx(np.mean([stats.kendalltau(r, accuracy).statistic for r in ratings]))
+    assert found.recall == pytest.approx(np.mean([one.recall for one in each]))
+    assert found.regret == pytest.approx(np.mean([one.regret for one in each]))
+    samples = [np.mean([stats.spearmanr(r[draw], accuracy[draw]).statistic for r in ratings]) for draw in draws]
+    assert found.spearman[1:] == pytest.approx(tuple(np.quantile(samples, [0.025, 0.975])))
+    gain = advantage(ratings, accuracy, accuracy, draws)
+    assert gain.value == pytest.approx(found.spearman.value - 1)
+    assert gain.low == pytest.approx(found.spearman.low - 1)
+
+
 def test_what_is_no_number_ranks_last_and_a_constant_rating_orders_nothing() -> None:
     assert ranks([3.0, np.nan, 1.0, -np.inf]).tolist() == [4, 1.5, 3, 1.5]
     found = agreement([2.0] * 6, np.arange(6.0), 2, bootstrap(6, 10))

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from archfront.evaluators.block_agreement import BlockAgreement
 from archfront.evaluators.data import Dataset
-from archfront.evaluators.rules.bootstrapping import MOMENTUM, PATHS, Bootstrapping, block_of
+from archfront.evaluators.rules.bootstrapping import MOMENTUM, PATHS, SIZE, Bootstrapping, block_of
 from archfront.evaluators.store import part_layouts
 from archfront.evaluators.supernet import Supernet
 from archfront.evaluators.task import Classification
 from archfront.evaluators.train import Recipe, Training
+from archfront.hw_profiles.cost import cost, part_cost
 from archfront.space import Block, Feature, Network, Space, Stage, one_of
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.convolution import ConvStem
 from archfront.space.spec import Paper
+from archfront.space.walk import Bounds
 
 STEPS = 8
 
@@ -144,26 +148,6 @@ def test_training_lowers_the_loss_of_the_first_block(elastic: Space, digits: Dat
     assert all(math.isfinite(loss) for loss in losses)
 
 
-def test_a_run_repeats_bit_for_bit_wherever_it_is_interrupted(elastic: Space, digits: Dataset, tmp_path: Path) -> None:
-    whole = training(elastic, digits, None)
-    whole.run()
-
-    class StopError(Exception):
-        pass
-
-    def stop(done: int, total: int, loss: float) -> None:
-        if done in (3, 6):
-            raise StopError
-
-    for _ in range(2):
-        with pytest.raises(StopError):
-            training(elastic, digits, tmp_path / "last.safetensors").run(stop)
-    part = training(elastic, digits, tmp_path / "last.safetensors")
-    part.run()
-    assert all(torch.equal(part.parameters[key], value) for key, value in whole.parameters.items())
-    assert all(torch.equal(part.buffers[key], value) for key, value in whole.buffers.items())
-
-
 def test_ratings_repeat_and_are_distances_from_the_mean_of_all(elastic: Space, digits: Dataset) -> None:
     run = training(elastic, digits, None)
     run.run()
@@ -181,6 +165,20 @@ def test_ratings_repeat_and_are_distances_from_the_mean_of_all(elastic: Space, d
     said = torch.stack([rating._said(0, path) for path in paths])
     variance = said.flatten(0, 1).var(0, correction=0).sum(-1).mean()
     assert sum(rating.distance(0, path) for path in paths) / 3 == pytest.approx(float(variance), rel=1e-4)
+
+
+def test_what_travels_rates_the_same_without_images_and_within_no_budget(elastic: Space, digits: Dataset) -> None:
+    least = min(cost(elastic.sample(seed)).params for seed in range(60))
+    bounds = Bounds(lambda spec, x: (float(part_cost(spec, x).params),), np.array([-np.inf]), np.array([2.0 * least]))
+    free, tight = make(elastic), Bootstrapping(Supernet(elastic), Classification(10), STEPS, seed=1, bounds=bounds)
+    ratings = [BlockAgreement(rule, digits.validation, images=32, population=3) for rule in (free, tight)]
+    for rating in ratings:
+        rating.__dict__["centres"] = [torch.zeros(32, SIZE)] * rating.rule.blocks  # only what is drawn for them differs
+    travelled = pickle.loads(pickle.dumps(ratings[0]))  # noqa: S301 - what was just written
+    assert len(travelled.split) == 0
+    for seed in range(6):
+        found = ratings[0].evaluate(elastic.sample(seed))
+        assert travelled.evaluate(elastic.sample(seed)) == ratings[1].evaluate(elastic.sample(seed)) == found
 
 
 class Noise(nn.Module):

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from archfront.evaluators.accuracy import SupernetAccuracy
+from archfront.evaluators.accuracy import SupernetAccuracy, score
 from archfront.evaluators.data import Dataset
 from archfront.evaluators.supernet import Supernet
 from archfront.evaluators.task import Classification
@@ -42,6 +42,19 @@ def test_ratings_do_not_depend_on_their_order(elastic: Space, digits: Dataset) -
         return {a: rating.evaluate(a)["supernet_accuracy"] for a in order}
 
     assert rated(architectures) == rated(random.Random(0).sample(architectures, 8))
+
+
+def test_a_rating_is_the_score_and_the_cross_entropy_of_all_validation_images(elastic: Space, digits: Dataset) -> None:
+    rating = SupernetAccuracy(Supernet(elastic), digits, Classification(10), calibration_images=64)
+    found = rating.evaluate(elastic.sample(1))
+    candidate = rating.supernet.candidate(elastic.sample(1)).calibrate(rating.calibration)
+    split = digits.validation
+    assert found["supernet_accuracy"] == score(candidate, split, Classification(10))
+    with torch.no_grad():
+        outputs = candidate(split.normalise(split.images))
+    expected = -outputs.log_softmax(-1)[torch.arange(len(split)), split.labels].mean()
+    assert found["supernet_loss"].value == pytest.approx(float(expected), rel=1e-5)
+    assert len(split) % 256  # the last batch is smaller than the others
 
 
 def test_calibration_and_scoring_leave_the_weights_alone(elastic: Space, digits: Dataset) -> None:

@@ -55,7 +55,7 @@ def test_figures_are_told_in_words() -> None:
 
 
 def test_points_stand_in_the_order_of_their_values_with_bars_over_their_seeds() -> None:
-    svg = str(scatter(AUDIT["networks"]))  # type: ignore[arg-type]
+    svg = str(scatter(AUDIT["networks"], "supernet_accuracy"))  # type: ignore[arg-type]
     points = [tuple(map(float, p)) for p in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
     assert points[0][0] < points[2][0] < points[1][0]
     assert points[2][1] < points[1][1] < points[0][1]  # higher accuracy stands higher
@@ -64,8 +64,19 @@ def test_points_stand_in_the_order_of_their_values_with_bars_over_their_seeds() 
     assert all(low >= y >= high for (low, high), (_, y) in zip(bars, points, strict=True))
 
 
+def test_a_rating_that_is_no_accuracy_is_named_and_stands_in_its_own_unit() -> None:
+    networks = [
+        {"ratings": {"block_agreement": -0.5 + 0.1 * i}, "accuracy": 0.4 + 0.1 * i, "accuracies": [0.4 + 0.1 * i]}
+        for i in range(3)
+    ]
+    svg = str(scatter(networks, "block_agreement"))
+    assert "Block agreement (no labels)" in svg
+    assert "Supernet" not in svg
+    assert ">-0.4</text>" in svg
+
+
 def test_a_network_without_an_estimate_is_left_out() -> None:
-    svg = str(scatter([*AUDIT["networks"], network(None, 0.1, 0.2)]))  # type: ignore[misc,arg-type]
+    svg = str(scatter([*AUDIT["networks"], network(None, 0.1, 0.2)], "supernet_accuracy"))  # type: ignore[misc,arg-type]
     assert svg.count("audit-point") == 3
     assert "3 networks" in svg
 

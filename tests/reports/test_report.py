@@ -174,6 +174,23 @@ def test_a_value_is_written_to_the_place_its_interval_allows(
     assert summary.with_spread(METRICS[name], value, spread) == expected
 
 
+def test_a_rating_without_labels_shares_no_axis_with_accuracy_and_is_named(study: ReportData) -> None:
+    trials = study.trials.rename(columns=lambda name: str(name).replace("supernet_accuracy", "block_agreement"))
+    trials["block_agreement"] -= 2  # in no way a share of images
+    data = ReportData(**{**study.__dict__, "trials": trials})
+    axes = figures.axes(data)
+    assert axes.y.metrics == ("block_agreement",)  # what every candidate has
+    assert ("accuracy",) in [axis.metrics for axis in axes.all]
+    assert figures.hypervolume_curve(data)["metrics"][0] == "block_agreement"  # type: ignore[index]
+    finished = trials["accuracy"].notna()
+    assert figures.best_known(trials[finished], "accuracy").equals(trials.loc[finished, "accuracy"])
+    assert figures.best_known(trials[~finished], "accuracy").equals(trials.loc[~finished, "block_agreement"])
+    early = ReportData(**{**study.__dict__, "trials": trials[~finished & ~trials["picked"].astype(bool)]})
+    assert "block agreement (no labels)" in summary.answer(early).headline
+    assert "% accuracy" not in summary.answer(early).headline
+    assert any("shared-weight estimate" in sentence for sentence in summary.evidence(data))
+
+
 def test_coverage_accounts_for_every_candidate_and_metric(study: ReportData) -> None:
     rows = dict(summary.coverage(study))
     assert set(rows) == {of.title for of in METRICS.values()}
