@@ -6,8 +6,8 @@
 In each space architectures spread over the range of multiply-adds, and others in a narrow band of it, are trained alone
 with two seeds. Every choice in them is drawn on its own, so that what is large in one need not be in another.
 Then supernets are trained by each rule, for as much time as the sandwich rule takes for its epochs, and rate them all,
-by accuracy and by loss: with the shared weights as they are, and for some rules also after one epoch of training on with
-a copy for each ("tuned"). That epoch without shared weights to begin with is rated too.
+by accuracy and by loss: with the shared weights as they are, and for some rules also after an epoch or two of training on
+with a copy for each ("tuned"). Those epochs without shared weights to begin with are rated too.
 Everything is kept in `--folder`; the same command goes on after an interruption, kill -9 included. Data are read with
 `load_data`, so CIFAR10 may be the folder of its parquet files; `--quick` uses the built-in digits.
 """
@@ -101,6 +101,7 @@ class Plan:
         supernets: trainings of each rule of `repeated`, which differ in their seed; the others have one.
         repeated: those rules.
         tuned: rules whose first supernet rates after tuning too.
+        tuning: epochs of that.
     """
 
     train: int
@@ -114,6 +115,7 @@ class Plan:
     supernets: int
     repeated: tuple[str, ...]
     tuned: tuple[str, ...]
+    tuning: tuple[int, ...]
 
     @property
     def name(self) -> str:
@@ -133,6 +135,7 @@ FULL = Plan(
     supernets=3,
     repeated=("sandwich", "single_path", "fair"),
     tuned=("sandwich", "single_path", "fair"),
+    tuning=(1, 2),
 )
 NUMBERS = ("train", "validation", "size", "spread", "narrow", "supernets")
 NAMES = ("repeated", "tuned")
@@ -149,6 +152,7 @@ QUICK = replace(
     shared=Recipe(epochs=4, batch_size=50, learning_rate=4e-3),
     repeated=(),
     tuned=("single_path",),
+    tuning=(1,),
 )
 
 Values = dict[Architecture, float]
@@ -250,9 +254,12 @@ class Ranking:
             yield from _rows(name, [self._kept(s, partial(self._by_rule, name, epochs[name], n)) for s, n in stems])
             if name in self.plan.tuned:
                 stem, seed = stems[0]
-                made = self._kept(f"{stem}-tuned", partial(self._tuned, name, epochs[name], seed))
-                yield from _rows(f"{name}, tuned", [made])
-        yield from _rows("one epoch alone", [self._kept("briefly", lambda: self._rate(self._briefly()))])
+                for tuning in self.plan.tuning:
+                    made = self._kept(f"{stem}-tuned{tuning}", partial(self._tuned, name, epochs[name], seed, tuning))
+                    yield from _rows(f"{name}, tuned for {_epochs(tuning)}", [made])
+        for tuning in self.plan.tuning:
+            made = self._kept(f"alone{tuning}", partial(self._rate, self._briefly(tuning)))
+            yield from _rows(f"{_epochs(tuning)} alone", [made])
         yield Row("macs", [{a: float(cost(a).macs) for a in self.every}])
         yield Row("params", [{a: float(cost(a).params) for a in self.every}])
         for name in PROXIES:
@@ -265,13 +272,14 @@ class Ranking:
             return self._rate(BlockAgreement(rule, self.data.validation), seconds)
         return self._rate(SupernetAccuracy(rule.supernet, self.data, self.task), seconds)
 
-    def _tuned(self, name: str, epochs: int, seed: int) -> Rated:
+    def _tuned(self, name: str, epochs: int, seed: int, tuning: int) -> Rated:
         shared = SupernetAccuracy(self.trained(name, epochs, seed)[0].supernet, self.data, self.task)
-        return self._rate(TunedAccuracy(shared, self.data.train, self.plan.shared.model_copy(update={"epochs": 1})))
+        recipe = self.plan.shared.model_copy(update={"epochs": tuning})
+        return self._rate(TunedAccuracy(shared, self.data.train, recipe))
 
-    def _briefly(self) -> AloneAccuracy:
+    def _briefly(self, epochs: int) -> AloneAccuracy:
         """What tuning does, without shared weights to begin with."""
-        recipe = self.plan.alone.model_copy(update={"epochs": 1})
+        recipe = self.plan.alone.model_copy(update={"epochs": epochs})
         return AloneAccuracy(StandAlone(self.folder / "alone", self.data, self.task, recipe))
 
     def _rate(self, evaluator: Evaluator, seconds: float | None = None) -> Rated:
@@ -317,6 +325,10 @@ class Ranking:
             f"{group}: deviation over seeds": float(np.sqrt(accuracies.var(0, ddof=1).mean())),
             f"{group}: between seeds": f"Spearman {_text(rho)}, Kendall {_text(tau)}",
         }
+
+
+def _epochs(count: int) -> str:
+    return "one epoch" if count == 1 else f"{count} epochs"
 
 
 def _rows(name: str, rated: Sequence[Rated]) -> Iterator[Row]:
