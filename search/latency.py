@@ -15,7 +15,7 @@ import numpy as np
 from archfront.hw_profiles.calibration import Array
 from archfront.hw_profiles.metrics import Measurement
 from archfront.hw_profiles.profile import LatencyError, Profile
-from archfront.hw_profiles.protocol import Schedule, measure, neighbours
+from archfront.hw_profiles.protocol import Schedule, measure
 from archfront.hw_profiles.table import LatencyTable, sums_of
 from archfront.hw_profiles.transport import Transport
 from archfront.space.architecture import Architecture
@@ -154,7 +154,7 @@ class LatencyModel:
         )
         named = {architecture.digest: architecture for architecture in architectures}
         with self.where() as device, self.reporter.track("Measuring the front", 1) as advance:
-            results = measure(named, self.profile, schedule, _shown(advance), relevance=neighbours, device=device)
+            results = measure(named, self.profile, schedule, _shown(advance), device=device)
         found = [results[architecture.digest] for architecture in architectures]
         return [(result.measurement(), result.noisy) for result in found]
 
