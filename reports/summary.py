@@ -256,10 +256,10 @@ def _changes_sentence(data: ReportData) -> str:
     signs = [1.0 if metric(name).direction == "min" else -1.0 for name in names]
     before = non_dominated(measured[estimates].to_numpy(dtype=float) * signs)
     after = measured["front"].astype(bool).to_numpy()
-    left, joined = int((before & ~after).sum()), int((after & ~before).sum())
+    left, others = int((before & ~after).sum()), _count(int((after & ~before).sum()), "other")
     return (
         f"Of {_count(len(measured), 'network')} that were fine-tuned and measured, {int(before.sum())} made up their front "
-        f"by the estimates of the search. Measuring took {left} of these off it and brought {joined} others onto it."
+        f"by the estimates of the search. Measuring took {left} of these off it and brought {others} onto it."
     )
 
 

@@ -183,7 +183,8 @@ class Replay:
 
 def _origin(trial: optuna.trial.FrozenTrial, sampler: optuna.samplers.BaseSampler) -> str:
     """Why a trial was proposed: what the sampler says, or that it was the sampler."""
-    return str(trial.user_attrs.get(ORIGIN, type(sampler).__name__))
+    name = type(sampler).__name__.removeprefix("Steady").removesuffix("Sampler")
+    return str(trial.user_attrs.get(ORIGIN, name))
 
 
 class Rows:
