@@ -26,7 +26,7 @@ from .profile import (
 from .profile import profile as find_profile
 from .protocol import LatencyResult, Progress, Schedule, measure
 from .runtimes import RUNTIMES, CacheStreaming, Computing, Overhead, Probe, Streaming
-from .table import FLOOR_MS, WEIGHT_BYTES
+from .table import WEIGHT_BYTES
 from .transport import transport as way_to
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -152,7 +152,8 @@ def figures(asked: Profile, timed: LatencyResult, peak_seconds: float, progress:
 def distant_peaks(asked: Profile, seconds: float, progress: Progress | None) -> dict[str, float]:
     """The peaks of a device that only its runtime can be asked for, from single operators timed as networks are.
 
-    Reading is left out in int8, where the runtime may put the operator together with the conversions around it.
+    Reading is left out in int8, where the runtime may put the operator together with the conversions around it; and so
+    is what takes no longer than calling the runtime.
 
     Args:
         asked: the device.
@@ -167,8 +168,8 @@ def distant_peaks(asked: Profile, seconds: float, progress: Progress | None) -> 
     workloads = {name: (probe(), probe.INPUT) for name, (probe, _) in probes.items()}
     calling = "calling the runtime"
     found = measure({calling: (Overhead(), Probe.INPUT), **workloads}, one, Schedule(max_seconds=seconds), progress)
-    spent = {name: max(found[name].value_ms - found[calling].value_ms, FLOOR_MS) / 1e3 for name in probes}
-    return {name: unit * probe.AMOUNT / spent[name] for name, (probe, unit) in probes.items()}
+    spent = {name: (found[name].value_ms - found[calling].value_ms) / 1e3 for name in probes}
+    return {name: unit * probe.AMOUNT / spent[name] for name, (probe, unit) in probes.items() if spent[name] > 0}
 
 
 def time_reference(asked: Profile, schedule: Schedule | None, progress: Progress | None) -> LatencyResult:
