@@ -21,6 +21,7 @@ from archfront.space.files import replace_file, write_text
 
 from .augment import augment_named
 from .data import Split, batches, epoch_generator
+from .parallel import ALONE, Group
 from .store import SupernetError
 
 
@@ -88,6 +89,7 @@ class Training:
         identity: what this run is; a checkpoint of another run is refused.
         every_seconds: how often a checkpoint is written.
         buffers: tensors that training changes by itself (batch statistics) and a checkpoint has to keep.
+        group: the processes that do this training together; the first of them writes the checkpoints.
     """
 
     parameters: Mapping[str, Tensor]
@@ -99,6 +101,7 @@ class Training:
     identity: str = ""
     every_seconds: float = 20.0
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    group: Group = ALONE
 
     def __post_init__(self) -> None:
         self.total = self.recipe.steps(len(self.split))
@@ -154,7 +157,8 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.step, self.total)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.step_loss(x, y, self.step)
+        loss = self.step_loss(self.group.share(x), self.group.share(y), self.step)
+        loss = self.group.mean_gradients_(self.parameters.values(), loss)
         if not math.isfinite(loss):
             raise Diverged(
                 f"the loss became {loss} at step {self.step + 1} of {self.total}; a smaller learning_rate "
@@ -180,7 +184,7 @@ class Training:
 
     def save(self) -> None:
         """Write the checkpoint: weights, optimiser state and progress in one file, replaced as a whole."""
-        if self.checkpoint is None:
+        if self.checkpoint is None or self.group.rank > 0:
             return
         tensors = {f"weight/{name}": p.detach().contiguous() for name, p in self.parameters.items()}
         tensors |= {f"buffer/{name}": buffer.contiguous() for name, buffer in self.buffers.items()}

@@ -62,6 +62,12 @@ class SupernetConfig(Recipe):
         ge=0,
         description="training images that a copy of a candidate's weights is trained on, once, before it is rated",
     )
+    processes: int | None = Field(
+        None,
+        ge=1,
+        description="train in so many processes, each with its share of every batch; by default one a GPU, where each "
+        "then has 32 images or more",
+    )
 
     @field_validator("rule")
     @classmethod
@@ -76,6 +82,15 @@ class SupernetConfig(Recipe):
     def _whole_average(self) -> SupernetConfig:
         if self.ema is not None and self.rule == "few_shot":
             raise ValueError("rule 'few_shot' makes weights half-way and cannot average them: leave out ema")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_shares(self) -> SupernetConfig:
+        if self.processes and (self.batch_size % self.processes or self.batch_size < 2 * self.processes):
+            raise ValueError(
+                f"processes = {self.processes} cannot share batches of {self.batch_size} images: every share needs as "
+                "many, two at least"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from functools import cached_property
 
@@ -10,11 +11,12 @@ from torch import nn
 
 from archfront.evaluators.accuracy import Evaluator, SupernetAccuracy
 from archfront.evaluators.block_agreement import BlockAgreement
+from archfront.evaluators.parallel import ALONE, Group, helped, most_processes
 from archfront.evaluators.rules import Rule, rule_named
 from archfront.evaluators.rules.bootstrapping import Bootstrapping
 from archfront.evaluators.stand_alone import AloneAccuracy, StandAlone
 from archfront.evaluators.supernet import Supernet
-from archfront.evaluators.train import Training
+from archfront.evaluators.train import Progress, Training
 from archfront.evaluators.tuned import TunedAccuracy
 from archfront.space.architecture import Architecture
 
@@ -81,10 +83,10 @@ class Raters:
         images = self.config.supernet.calibration_images
         return SupernetAccuracy(self.supernet, self.setting.data, self.setting.task, images)
 
-    def train(self) -> None:
-        """Train the shared weights, from where that was interrupted; nothing where they are trained already."""
+    def training(self) -> Training:
+        """The training of the shared weights, as far as its checkpoint has it."""
         own, data, study = self.config.supernet, self.setting.data, self.setting.study
-        training = Training(
+        return Training(
             self.rule.parameters,
             self.rule,
             data.train.to(self.supernet.device),
@@ -94,10 +96,28 @@ class Raters:
             identity=f"supernet/{study.facts['space']}/{data.fingerprint[:16]}",
             buffers=self.rule.buffers,
         )
+
+    def train(self) -> None:
+        """Train the shared weights, from where that was interrupted; nothing where they are trained already."""
+        training = self.training()
         if training.done:
             return
-        with self.setting.reporter.track("Training the supernet", training.total) as advance:
-            training.run(lambda step, total, loss: advance(step, f"loss {loss:.2f}"))
+        own, track = self.config.supernet, self.setting.reporter.track
+        size = own.processes or most_processes(own.batch_size)
+        command = [sys.executable, "-m", "archfront.search.along", str(self.setting.study.path)]
+        with (
+            helped(command, size, training.identity) as group,
+            track("Training the supernet", training.total) as advance,
+        ):
+            self.train_in(group, training, lambda step, total, loss: advance(step, f"loss {loss:.2f}"))
+
+    def train_in(self, group: Group, training: Training, progress: Progress | None = None) -> None:
+        """Train together with others; the shared weights are equal in all processes of the group afterwards."""
+        training.group = self.rule.group = group
+        try:
+            training.run(progress)
+        finally:
+            self.rule.group = ALONE
 
     # ------------------------------------------------------------------ alone
 

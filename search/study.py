@@ -30,6 +30,7 @@ RAISABLE = (
     ("cluster", "workers"),
     ("cluster", "ahead"),
     ("cluster", "gpus"),
+    ("supernet", "processes"),
     ("search", "trials"),
     ("search", "minutes"),
     ("search", "patience"),

@@ -51,8 +51,9 @@ class Attentive(Sandwich):
     @torch.no_grad()
     def attend(self, pool: list[Architecture], x: Tensor, y: Tensor) -> Architecture:
         """The one of the pool with the lowest loss on these images, or with the highest."""
-        losses = [float(self.label_loss(self.forward(architecture, x), y)) for architecture in pool]
-        return pool[losses.index(min(losses) if self.best else max(losses))]
+        losses = torch.stack([self.label_loss(self.forward(architecture, x), y) for architecture in pool])
+        losses = self.group.mean_(losses)
+        return pool[int(losses.argmin() if self.best else losses.argmax())]
 
 
 class AttentiveBest(Attentive):

@@ -194,7 +194,8 @@ class Bootstrapping(Rule):
             return
         paths = [self.path(block, rng) for _ in range(POPULATION)]
         said = torch.stack([self.said(block, path, views) for path in paths])
-        best = paths[int((said - said.mean((0, 1))).square().sum(-1).mean((1, 2)).argmin())]
+        away = self.group.mean_((said - said.mean((0, 1))).square().sum(-1).mean((1, 2)))
+        best = paths[int(away.argmin())]
         picks = self.space.assignment(best)
         for i, path in sites:
             self.chosen[i] = picks.get(path, -1)

@@ -130,7 +130,7 @@ class FewShot(Rule):
         weights = list(self.supernet.store.parameters.values())
         loss = self.label_loss(self.forward(architecture, x), y)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-        return torch.cat([gradient.flatten() for gradient in gradients])
+        return self.group.mean_(torch.cat([gradient.flatten() for gradient in gradients]))
 
 
 def two_groups(site: str, agreement: Tensor) -> Split | None:

@@ -18,6 +18,7 @@ from archfront.space.space import Space
 from archfront.space.spec import Paper
 from archfront.space.walk import Bounds
 
+from ..parallel import ALONE, Group
 from ..supernet import Supernet
 from ..task import Task
 
@@ -50,6 +51,10 @@ class Rule(ABC):
         label_smoothing: for the loss on labels.
         randoms: random architectures a step, for rules that leave their number open.
         seed: of everything that the rule draws.
+
+    Attributes:
+        group: the processes that train together. Each has its share of a batch and must draw the same architectures,
+            so what a rule concludes from the batch, it concludes from a mean over the group.
     """
 
     name: ClassVar[str]
@@ -79,11 +84,13 @@ class Rule(ABC):
         self.label_smoothing = label_smoothing
         self.randoms = randoms
         self.seed = seed
+        self.group: Group = ALONE
         self.candidate = lru_cache(maxsize=CANDIDATES)(supernet.candidate)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the candidates that were built and the bounds: what travels rates, and trains no further."""
-        return {name: value for name, value in vars(self).items() if name != "candidate"} | {"bounds": None}
+        kept = {name: value for name, value in vars(self).items() if name != "candidate"}
+        return kept | {"bounds": None, "group": ALONE}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -107,7 +114,8 @@ class Rule(ABC):
     def __call__(self, x: Tensor, y: Tensor, step: int) -> float:
         rng = random.Random(self.seed * 1_000_003 + step)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed * 1_000_003 + step)  # for what modules draw themselves, such as dropped paths
+            # for what modules draw themselves, such as dropped paths; another seed for every share of a batch
+            torch.manual_seed((self.seed * 1_000_003 + step) * self.group.size + self.group.rank)
             return self.train(x, y, Step(step, step / max(1, self.steps), rng))
 
     @abstractmethod
