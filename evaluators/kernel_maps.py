@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from archfront.space.space import Space
 
-from .store import Layout, Store, part_layouts, take
+from .layout import Layout, part_layouts, take
+from .store import Store
 
 KERNEL = "Conv2d/weight"
 """How the keys of what is mapped end."""

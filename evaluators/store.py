@@ -1,16 +1,15 @@
 """The weight store: for every position, module class and parameter, one tensor at the largest shape the space asks for.
 
 A candidate takes its own parameters as views: leading channels along the first two dimensions, the centre along the
-others (kernels), and, where a module says that a parameter is fused of equal segments, the leading part of each.
+others (kernels), and, where a module says that a parameter is fused of equal segments, the leading part of each. What
+reads the concatenation of other values (the nodes of a cell) takes the weights of each of them, wherever it stands.
 Sliced like this, every architecture of the space trains the same weights (Cai et al., 2020, Once-for-All; Yu et al.,
 2020, BigNAS).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,86 +17,12 @@ from torch import Tensor, nn
 from archfront.space.errors import ArchfrontError
 from archfront.space.network import Part
 from archfront.space.space import Space
-from archfront.space.spec import Spec
-from archfront.space.types import FeatureType
+
+from .layout import Layout, layouts_of, part_layouts, take
 
 
 class SupernetError(ArchfrontError):
     """The supernet cannot hold or give what it was asked for."""
-
-
-class Layout(NamedTuple):
-    """How one parameter of a part lies in the store.
-
-    Args:
-        name: its name in the module of the part.
-        key: its name in the store, behind the path of the part: attribute and class of every module on the way, so
-            that different operators at one position never share by accident.
-        shape: its shape in this part.
-        outputs: number of equal segments along dimension 0, each sliced on its own.
-        inputs: the same along dimension 1.
-    """
-
-    name: str
-    key: str
-    shape: tuple[int, ...]
-    outputs: int = 1
-    inputs: int = 1
-
-
-def layouts(module: nn.Module) -> Iterator[Layout]:
-    """The layout of every parameter of a module.
-
-    A module class declares what is fused: `fused_outputs = {"qkv": 3}` says that the parameters of its child `qkv` (or
-    its own parameter of that name) hold three segments along dimension 0; `fused_inputs` says it for dimension 1.
-    """
-    seen: set[int] = set()
-
-    def visit(at: nn.Module, name: str, key: str, segments: tuple[int, int]) -> Iterator[Layout]:
-        key = f"{key}{type(at).__name__}/"
-        outputs: Mapping[str, int] = getattr(at, "fused_outputs", {})
-        inputs: Mapping[str, int] = getattr(at, "fused_inputs", {})
-
-        def inside(child: str) -> tuple[int, int]:
-            return segments[0] * outputs.get(child, 1), segments[1] * inputs.get(child, 1)
-
-        for child, parameter in at.named_parameters(recurse=False):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield Layout(f"{name}{child}", f"{key}{child}", tuple(parameter.shape), *inside(child))
-        for child, module in at.named_children():
-            yield from visit(module, f"{name}{child}.", f"{key}{child}:", inside(child))
-
-    yield from visit(module, "", "", (1, 1))
-
-
-@lru_cache(maxsize=65_536)
-def part_layouts(spec: Spec, x: FeatureType) -> tuple[Layout, ...]:
-    """The layouts of the part that `spec` builds on `x`, found on the meta device."""
-    with torch.device("meta"):
-        return tuple(layouts(spec.build(x)))
-
-
-def take(stored: Tensor, layout: Layout) -> Tensor:
-    """The view (a copy where segments are gathered) of a stored tensor that a parameter of this layout is.
-
-    Segments begin where the stored extent, less what is left over, is divided by their number.
-    """
-    if stored.shape == layout.shape:
-        return stored
-    for dim, segments in enumerate((layout.outputs, layout.inputs)):
-        if dim < stored.dim() and stored.shape[dim] != layout.shape[dim]:
-            size = layout.shape[dim] // segments
-            if segments == 1:
-                stored = stored.narrow(dim, 0, size)
-            else:
-                whole = stored.narrow(dim, 0, stored.shape[dim] // segments * segments)
-                parts = whole.unflatten(dim, (segments, -1))  # type: ignore[no-untyped-call]
-                stored = parts.narrow(dim + 1, 0, size).flatten(dim, dim + 1).contiguous()
-    for dim in range(2, stored.dim()):
-        if stored.shape[dim] != layout.shape[dim]:
-            stored = stored.narrow(dim, (stored.shape[dim] - layout.shape[dim]) // 2, layout.shape[dim])
-    return stored
 
 
 class Store:
@@ -111,7 +36,9 @@ class Store:
 
     def __init__(self, space: Space, seed: int = 0, device: torch.device | str = "cpu") -> None:
         self.space = space
-        shapes, largest = _largest(space.parts())
+        parts = list(space.parts())
+        shapes, largest = _largest(parts)
+        self.units = _units(parts)
         self.parameters: dict[str, nn.Parameter] = {}
         modules: dict[Part, dict[str, Tensor]] = {}
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -125,7 +52,12 @@ class Store:
 
     def views(self, part: Part) -> dict[str, Tensor]:
         """The parameters of a part by their names in its module, as differentiable views."""
-        return {layout.name: self.view(self.at(part, layout), layout) for layout in part_layouts(part.spec, part.input)}
+        return {layout.name: self.view(stored, layout) for layout, stored in self.cuts(part)}
+
+    def cuts(self, part: Part) -> Iterator[tuple[Layout, nn.Parameter]]:
+        """The parameters of a part as they lie in the store, and what in it they are cut from."""
+        for layout in layouts_of(part):
+            yield layout._replace(unit=self.units.get(f"{part.path}/{layout.key}", 0)), self.at(part, layout)
 
     def view(self, stored: nn.Parameter, layout: Layout) -> Tensor:
         """What a stored parameter is for a part that wants this layout, differentiable."""
@@ -159,7 +91,18 @@ class Store:
                 parameter.copy_(state[name])
 
 
-def _largest(parts: Iterator[Part]) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[Part, Layout]]]:
+def _units(parts: Iterable[Part]) -> dict[str, int]:
+    """For every stored name that holds numbered segments the largest extent of one."""
+    units: dict[str, int] = {}
+    for part in parts:
+        for layout in layouts_of(part):
+            if layout.along:
+                name = f"{part.path}/{layout.key}"
+                units[name] = max(units.get(name, 0), layout.segment)
+    return units
+
+
+def _largest(parts: Iterable[Part]) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[Part, Layout]]]:
     """For every stored name the largest extent along each dimension, and the part that comes closest to it."""
     shapes: dict[str, tuple[int, ...]] = {}
     largest: dict[str, tuple[Part, Layout]] = {}

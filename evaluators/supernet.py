@@ -15,7 +15,7 @@ from archfront.space.architecture import Architecture
 from archfront.space.network import Part, assemble
 from archfront.space.space import Space
 
-from .store import Store, part_layouts
+from .store import Store
 
 Calibration = Iterable[Tensor]
 """Batches of training images, without labels, from which a candidate's batch statistics are computed."""
@@ -113,9 +113,9 @@ class Candidate:
         self.module = module
         self.store = store
         self.cuts = [
-            (f"{prefix}.{layout.name}" if prefix else layout.name, store.at(part, layout), layout)
+            (f"{prefix}.{layout.name}" if prefix else layout.name, stored, layout)
             for prefix, part in places
-            for layout in part_layouts(part.spec, part.input)
+            for layout, stored in store.cuts(part)
         ]
 
     def parameters(self) -> dict[str, Tensor]:

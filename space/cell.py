@@ -10,7 +10,7 @@ stack of cells so far.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -85,11 +85,24 @@ def positions(stack: CellStack) -> tuple[Position, ...]:
     return tuple(found)
 
 
-class CellEnd(NamedTuple):
-    """What the rest of the stack has to know of a cell: the width of its output in units of F, whether it reads state 0."""
+@dataclass(frozen=True)
+class CellEnd:
+    """What the rest of the stack has to know of a cell.
+
+    Args:
+        width: of its output, in units of F.
+        reads_before: whether it reads state 0.
+        segments: what each of these units is: the first node's are numbered first, those of states 0 and 1 last.
+            What a stack costs does not depend on them.
+    """
 
     width: int
     reads_before: bool
+    segments: tuple[int, ...] = field(default=(), compare=False)
+
+    def output(self, node: Feature) -> Feature:
+        """The type of its output where every path yields `node`."""
+        return replace(node.at(self.width * node.channels), segments=self.segments)
 
 
 @dataclass(frozen=True)
@@ -153,7 +166,13 @@ class Wiring(FeatureType):
         if self.reduction and min(self.keep, default=2) < 2:
             raise ShapeError(f"keep {self.keep}: states 0 and 1 of a reduction cell are larger than its output")
         outputs = {i for i, used in enumerate(self.used) if i > 1 and not used} | set(self.keep)
-        return *self.done, CellEnd(sum(self.widths[i] for i in outputs), self.used[0] or 0 in self.keep)
+        segments = tuple(unit for state in sorted(outputs) for unit in self._units(state))
+        return *self.done, CellEnd(len(segments), self.used[0] or 0 in self.keep, segments)
+
+    def _units(self, state: int) -> range:
+        """The numbers of the units that a state is made of."""
+        before = self.widths[2:state] if state > 1 else (*self.widths[2:], *self.widths[:state])
+        return range(sum(before), sum(before) + self.widths[state])
 
 
 class CellPath(Composite):
@@ -287,8 +306,7 @@ class CellInputs(Composite):
                 source, wanted = position.sources[state], position.states[state]
                 given = x.stack.x
                 if source >= 0:
-                    node = stack[source].node
-                    given = node.at(ends[stack[source].reduction].width * node.channels)
+                    given = ends[stack[source].reduction].output(stack[source].node)
                 if given.size != wanted.size:
                     operator = self.reduce.at(wanted.channels, 2)
                 else:
@@ -299,7 +317,7 @@ class CellInputs(Composite):
     def output(self, x: Wiring) -> Pyramid:
         ends, stack = x.ends(), positions(x.stack)
         last = (stack[i].node for i in x.stack.levels)
-        return Pyramid(tuple(node.at(ends[False].width * node.channels) for node in last))
+        return Pyramid(tuple(ends[False].output(node) for node in last))
 
     def join(self, modules: Sequence[nn.Module]) -> nn.Module:
         return nn.ModuleList(modules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -38,7 +38,7 @@ class FeatureType(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
-        return {"type": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+        return {"type": type(self).__name__, **asdict(self, dict_factory=_compared)}  # type: ignore[call-overload]
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> FeatureType:
@@ -52,6 +52,11 @@ class FeatureType(ABC):
             raise SpecError(f"feature type {name}: {error}") from None
 
 
+def _compared(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What two types are compared by."""
+    return {name: value for name, value in items if name != "segments"}
+
+
 def _positive(owner: str, **values: int) -> None:
     for name, value in values.items():
         if type(value) is not int or value < 1:
@@ -60,10 +65,19 @@ def _positive(owner: str, **values: int) -> None:
 
 @dataclass(frozen=True)
 class Feature(FeatureType):
-    """A grid of feature vectors, laid out (channels, *size): size (H, W) for images, (T,) for sequences."""
+    """A grid of feature vectors, laid out (channels, *size): size (H, W) for images, (T,) for sequences.
+
+    Args:
+        channels: how long the vectors are.
+        size: how many there are along each dimension.
+        segments: where the channels are those of several values side by side, equally many of each: the numbers of
+            these values. A supernet goes by them to give each value weights of its own wherever it stands; in all else,
+            equality included, they do not matter.
+    """
 
     channels: int
     size: tuple[int, ...]
+    segments: tuple[int, ...] = field(default=(), compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))

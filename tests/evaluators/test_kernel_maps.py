@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from archfront.evaluators.kernel_maps import KernelMap, MappedStore, mapped, nested
-from archfront.evaluators.store import Layout, Store, take
+from archfront.evaluators.layout import Layout, take
+from archfront.evaluators.store import Store
 from archfront.evaluators.supernet import Supernet
 from archfront.space import Network, Space, Stage, one_of
 from archfront.space.architecture import Architecture

@@ -15,8 +15,8 @@ from torch import nn
 
 from archfront.evaluators.block_agreement import BlockAgreement
 from archfront.evaluators.data import Dataset
+from archfront.evaluators.layout import part_layouts
 from archfront.evaluators.rules.bootstrapping import MOMENTUM, PATHS, SIZE, Bootstrapping, block_of
-from archfront.evaluators.store import part_layouts
 from archfront.evaluators.supernet import Supernet
 from archfront.evaluators.task import Classification
 from archfront.evaluators.train import Recipe, Training

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from archfront.evaluators.store import Layout, Store, SupernetError, layouts, take
+from archfront.evaluators.layout import Layout, layouts, take
+from archfront.evaluators.store import Store, SupernetError
 from archfront.evaluators.supernet import Supernet
 from archfront.space import Network, Space, Stage, one_of
 from archfront.space.library.block.res2net import Res2Net
@@ -86,7 +87,7 @@ def test_keys_name_attributes_and_classes_and_carry_what_is_fused() -> None:
 
 
 def test_every_tensor_has_the_largest_extent_any_architecture_asks_for(elastic: Space) -> None:
-    from archfront.evaluators.store import part_layouts
+    from archfront.evaluators.layout import part_layouts
 
     shapes = {name: tuple(p.shape) for name, p in Store(elastic).parameters.items()}
     largest: dict[str, tuple[int, ...]] = {}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archfront.evaluators.store import layouts, take
+from archfront.evaluators.layout import layouts, take
 from archfront.space.errors import ShapeError
 from archfront.space.library.channel_mixer.channel_aggregation import ChannelAggregation
 from archfront.space.library.channel_mixer.conv_feed_forward import ConvFeedForward
