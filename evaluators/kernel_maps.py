@@ -39,7 +39,7 @@ class MappedStore(Store):
     def __init__(self, space: Space, seed: int = 0, device: torch.device | str = "cpu") -> None:
         super().__init__(space, seed, device)
         self.maps: dict[nn.Parameter, list[KernelMap]] = {}
-        for name, extents in _extents(space).items():
+        for name, extents in self._extents(space).items():
             stored = self.parameters[name]
             self.maps[stored] = [self._map(name, extent, device) for extent in extents if extent != stored.shape[2:]]
 
@@ -47,6 +47,15 @@ class MappedStore(Store):
         matrix = nn.Parameter(torch.eye(torch.Size(extent).numel(), device=device))
         self.parameters[f"{name} to {'x'.join(map(str, extent))}"] = matrix
         return KernelMap(extent, matrix)
+
+    def _extents(self, space: Space) -> dict[str, list[tuple[int, ...]]]:
+        """For every convolution the extents that its kernel has in the space, from larger to smaller."""
+        found: dict[str, set[tuple[int, ...]]] = {}
+        for part in space.parts():
+            for layout in part_layouts(part.spec, part.input):
+                if layout.key.endswith(KERNEL):
+                    found.setdefault(self.name(part, layout), set()).add(layout.shape[2:])
+        return {name: sorted(extents, key=lambda e: (-e[0] * e[1], e)) for name, extents in found.items()}
 
     def view(self, stored: nn.Parameter, layout: Layout) -> Tensor:
         """What a stored parameter is for a part that wants this layout, mapped where it is a kernel."""
@@ -73,16 +82,6 @@ def mapped(stored: Tensor, layout: Layout, maps: Sequence[KernelMap]) -> Tensor:
         centre = take(kernel, Layout(layout.name, layout.key, shape))
         kernel = (centre.flatten(2) @ matrix.T).reshape(shape)
     return kernel
-
-
-def _extents(space: Space) -> dict[str, list[tuple[int, ...]]]:
-    """For every convolution the extents that its kernel has in the space, from larger to smaller."""
-    found: dict[str, set[tuple[int, ...]]] = {}
-    for part in space.parts():
-        for layout in part_layouts(part.spec, part.input):
-            if layout.key.endswith(KERNEL):
-                found.setdefault(f"{part.path}/{layout.key}", set()).add(layout.shape[2:])
-    return {name: sorted(extents, key=lambda e: (-e[0] * e[1], e)) for name, extents in found.items()}
 
 
 def _fits(inner: tuple[int, ...], outer: tuple[int, ...]) -> bool:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpaceError
+from archfront.space.limits import Bounds
 from archfront.space.resolve import Assignment
 from archfront.space.space import Space
 from archfront.space.spec import Paper
-from archfront.space.walk import Bounds
 
 from ..parallel import ALONE, Group
 from ..supernet import Supernet

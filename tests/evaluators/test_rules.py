@@ -26,7 +26,7 @@ from archfront.space import Network, Space, Stage, one_of
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.convolution import ConvStem
-from archfront.space.walk import Bounds
+from archfront.space.limits import Bounds
 
 STEPS = 8
 

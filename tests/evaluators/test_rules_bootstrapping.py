@@ -25,8 +25,8 @@ from archfront.space import Block, Feature, Network, Space, Stage, one_of
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.convolution import ConvStem
+from archfront.space.limits import Bounds
 from archfront.space.spec import Paper
-from archfront.space.walk import Bounds
 
 STEPS = 8
 
@@ -224,6 +224,7 @@ def test_paths_that_were_not_drawn_get_no_gradient(elastic: Space) -> None:
     again.settle(0, views, rng)
     paths = [again.path(1, rng) for _ in range(PATHS)]
     drawn = {part for path in paths for part in path.parts if part.path.startswith("stages[1]")}
-    expected = {f"{part.path}/{layout.key}" for part in drawn for layout in part_layouts(part.spec, part.input)}
+    name = again.supernet.store.name
+    expected = {name(part, layout) for part in drawn for layout in part_layouts(part.spec, part.input)}
     found = {name for name, p in rule.supernet.store.parameters.items() if p.grad is not None}
     assert found == expected

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from archfront.evaluators.layout import Layout, layouts, take
+from archfront.evaluators.data import Dataset
+from archfront.evaluators.layout import Layout, layouts, part_layouts, take
 from archfront.evaluators.store import Store, SupernetError
 from archfront.evaluators.supernet import Supernet
-from archfront.space import Network, Space, Stage, one_of
+from archfront.space import FeatureType, Network, Space, Stage, int_range, one_of
+from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.block.res2net import Res2Net
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.convolution import ConvStem
@@ -87,16 +89,35 @@ def test_keys_name_attributes_and_classes_and_carry_what_is_fused() -> None:
 
 
 def test_every_tensor_has_the_largest_extent_any_architecture_asks_for(elastic: Space) -> None:
-    from archfront.evaluators.layout import part_layouts
-
-    shapes = {name: tuple(p.shape) for name, p in Store(elastic).parameters.items()}
+    store = Store(elastic)
+    shapes = {name: tuple(p.shape) for name, p in store.parameters.items()}
     largest: dict[str, tuple[int, ...]] = {}
     for seed in range(400):
         for part in elastic.sample(seed, over="sites").parts:
             for layout in part_layouts(part.spec, part.input):
-                name = f"{part.path}/{layout.key}"
+                name = store.name(part, layout)
                 largest[name] = tuple(map(max, largest.get(name, layout.shape), layout.shape))
     assert largest == shapes
+
+
+def test_maps_of_other_sizes_have_weights_of_their_own(digits: Dataset) -> None:
+    stages = (
+        Stage(width=16, stride=one_of(1, 2), depth=int_range(1, 2), block=MBConv(kernel=one_of(3, 5))),
+        Stage(width=16, stride=2, block=MBConv()),
+    )
+    space = Space(digits.input, Network(stem=ConvStem(width=16, stride=1), stages=stages, head=Classifier(classes=10)))
+    supernet = Supernet(space)
+    used: dict[str, set[tuple[FeatureType, FeatureType]]] = {}
+    for architecture in space:
+        for part in architecture.parts:
+            for _, stored in supernet.store.cuts(part):
+                name = next(n for n, p in supernet.store.parameters.items() if p is stored)
+                used.setdefault(name, set()).add((part.input, part.spec.output(part.input)))
+    assert all(len(sizes) == 1 for sizes in used.values())
+    assert used.keys() == supernet.store.parameters.keys()
+    # the stem is in one place; the blocks 8 to 8 and 8 to 4, 8 and 4, 8 to 4 and 4 to 2, and the head behind 4 and 2 are in two
+    places = {name.partition("/")[0] + name.partition(" from ")[1] + name.partition(" from ")[2] for name in used}
+    assert len(places) == 1 + 4 * 2
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(elastic: Space) -> None:
