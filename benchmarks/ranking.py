@@ -7,7 +7,8 @@ In each space architectures spread over the range of multiply-adds, and others i
 with two seeds. Every choice in them is drawn on its own, so that what is large in one need not be in another.
 Then supernets are trained by each rule, for as much time as the sandwich rule takes for its epochs, and rate them all,
 by accuracy and by loss: with the shared weights as they are, and for some rules also after an epoch or two of training on
-with a copy for each ("tuned"). Those epochs without shared weights to begin with are rated too.
+with a copy for each ("tuned"), and for some after a training of four times the length ("longer"). The epochs of tuning
+without shared weights to begin with are rated too.
 Everything is kept in `--folder`; the same command goes on after an interruption, kill -9 included. Data are read with
 `load_data`, so CIFAR10 may be the folder of its parquet files; `--quick` uses the built-in digits.
 """
@@ -116,6 +117,7 @@ class Plan:
     repeated: tuple[str, ...]
     tuned: tuple[str, ...]
     tuning: tuple[int, ...]
+    longer: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -136,10 +138,14 @@ FULL = Plan(
     repeated=("sandwich", "single_path", "fair"),
     tuned=("sandwich", "single_path", "fair"),
     tuning=(1, 2),
+    longer=("fair",),
 )
 NUMBERS = ("train", "validation", "size", "spread", "narrow", "supernets")
-NAMES = ("repeated", "tuned")
+NAMES = ("repeated", "tuned", "longer")
 """What may be asked for in place of what `FULL` says."""
+
+LONGER = 4
+"""Times as long."""
 
 QUICK = replace(
     FULL,
@@ -153,6 +159,7 @@ QUICK = replace(
     repeated=(),
     tuned=("single_path",),
     tuning=(1,),
+    longer=(),
 )
 
 Values = dict[Architecture, float]
@@ -257,6 +264,8 @@ class Ranking:
                 for tuning in self.plan.tuning:
                     made = self._kept(f"{stem}-tuned{tuning}", partial(self._tuned, name, epochs[name], seed, tuning))
                     yield from _rows(f"{name}, tuned for {_epochs(tuning)}", [made])
+            if name in self.plan.longer:
+                yield from self._longer(name, LONGER * epochs[name])
         for tuning in self.plan.tuning:
             made = self._kept(f"alone{tuning}", partial(self._rate, self._briefly(tuning)))
             yield from _rows(f"{_epochs(tuning)} alone", [made])
@@ -265,6 +274,14 @@ class Ranking:
         for name in PROXIES:
             proxy = ProxyScores(self.data.train, self.task, metrics=(name,))
             yield from _rows(name, [self._kept(name, partial(self._rate, proxy))])
+
+    def _longer(self, name: str, epochs: int) -> Iterator[Row]:
+        """A rule that trained for so many epochs: as it is, and with the most tuning."""
+        stem, title = f"{name}-{epochs}-{self.seed}", f"{name}, {LONGER} times as long"
+        yield from _rows(title, [self._kept(stem, partial(self._by_rule, name, epochs, self.seed))])
+        tuning = max(self.plan.tuning)
+        made = self._kept(f"{stem}-tuned{tuning}", partial(self._tuned, name, epochs, self.seed, tuning))
+        yield from _rows(f"{title}, tuned for {_epochs(tuning)}", [made])
 
     def _by_rule(self, name: str, epochs: int, seed: int) -> Rated:
         rule, seconds = self.trained(name, epochs, seed)

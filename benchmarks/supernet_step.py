@@ -28,7 +28,12 @@ from archfront.space import Architecture, Space
 from archfront.space.presets import PRESETS
 from archfront.space.types import Image
 
-SETTINGS = (("micro", Image(1, 8, 8), 64), ("micro", Image(3, 32, 32), 64), ("hybrid", Image(3, 32, 32), 64))
+SETTINGS = (
+    ("micro", Image(1, 8, 8), 64),
+    ("micro", Image(3, 32, 32), 64),
+    ("hybrid", Image(3, 32, 32), 64),
+    ("cells", Image(3, 32, 32), 64),
+)
 """Space, input and batch size."""
 
 
