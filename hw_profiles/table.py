@@ -8,21 +8,17 @@ table.predict(architecture)  # Measurement(value=..., provenance="predicted", sp
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from archfront.hw_profiles.metrics import Measurement
 from archfront.space.architecture import Architecture
 from archfront.space.network import Part
-from archfront.space.serial import decode, encode
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType
 
@@ -32,9 +28,9 @@ from .interpolate import Interpolator, matrix, spread_order
 from .profile import LatencyError, Precision, Profile
 from .protocol import LatencyResult, Progress, Schedule, measure
 from .runtimes import Overhead, Probe, Workload
+from .table_file import Block, Contents, Net, read, write
 from .transport import Transport
 
-SCHEMA = 3
 EVICT = 1 << 22
 """Bytes that are copied to empty the cache: twice the private cache of today's largest cores."""
 
@@ -48,27 +44,6 @@ WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1
 
 CALIBRATE_FROM = 4
 """Networks that must be measured whole for a calibration: the affine rule has two unknowns, and one is left out."""
-
-
-class Block(NamedTuple):
-    """A measured block.
-
-    Args:
-        ms: milliseconds without the price of calling the runtime.
-        width: half-width of its interval, as a share.
-        refill_ms: what it takes more with an empty cache, less what an empty graph takes more.
-    """
-
-    ms: float
-    width: float
-    refill_ms: float
-
-
-class Net(NamedTuple):
-    """A network measured whole: its latency in every process of the run."""
-
-    architecture: Architecture
-    process_ms: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -429,29 +404,13 @@ class LatencyTable:
     # ----------------------------------------------------------------- files
 
     def save(self, path: str | Path) -> None:
-        """Write the table as JSON, in one piece: a reader never sees half of it."""
-        path = Path(path)
-        data = {
-            "schema": SCHEMA,
-            "profile": self.profile.model_dump(),
-            "blocks_of": self.blocks_of.model_dump(),
-            "reference_ms": self.reference_ms,
-            "blocks": [
-                {"spec": encode(spec), "input": x.to_dict(), **block._asdict()}
-                for (spec, x), block in self.blocks.items()
-            ],
-            "failures": [
-                {"spec": encode(spec), "input": x.to_dict(), "reason": reason}
-                for (spec, x), reason in self.failures.items()
-            ],
-            "nets": [{"architecture": net.architecture.to_dict(), "process_ms": net.process_ms} for net in self.nets],
-        }
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            part.write_text(json.dumps(data), encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        """Write the table as JSON, in one piece: a reader never sees half of it.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written; the old file, if any, is kept.
+        """
+        found = Contents(self.profile, self.blocks_of, self.reference_ms, self.blocks, self.failures, self.nets)
+        write(found, path)
 
     @staticmethod
     def load(path: str | Path, profile: Profile) -> LatencyTable:
@@ -461,9 +420,11 @@ class LatencyTable:
             LatencyError: unreadable, of another version, or of another profile.
             SpecError: it holds a block that is not registered.
         """
-        table = _read(path)
-        profile.require(table.profile, f"latency table {path}")
-        table.profile = profile
+        found = read(path)
+        profile.require(found.profile, f"latency table {path}")
+        table = LatencyTable(profile)
+        table.blocks_of, table.reference_ms = found.blocks_of, found.reference_ms
+        table.blocks, table.failures, table.nets = found.blocks, found.failures, found.nets
         return table
 
     @staticmethod
@@ -476,49 +437,19 @@ class LatencyTable:
             LatencyError: unreadable, of another version, or it holds no blocks.
             SpecError: it holds a block that is not registered.
         """
-        lender = _read(path)
+        lender = read(path)
         if not lender.blocks:
             raise LatencyError(f"latency table {path} holds no measured blocks to go by")
-        return lender.lent_to(profile)
+        return _lent(lender, profile)
 
     def lent_to(self, profile: Profile) -> LatencyTable:
         """A table of another profile with these blocks, not calibrated yet."""
-        table = LatencyTable(profile)
-        table.blocks, table.blocks_of, table.reference_ms = self.blocks, self.blocks_of, self.reference_ms
-        return table
+        return _lent(self, profile)
 
 
-def _read(path: str | Path) -> LatencyTable:
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LatencyError(f"cannot read latency table {path}: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LatencyError(f"latency table {path} is damaged ({error}); delete it and it is measured again") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise LatencyError(f"{path} is no latency table of schema {SCHEMA}; delete it and it is measured again")
-    try:
-        return _from_dict(data, str(path))
-    except (KeyError, TypeError) as error:
-        raise LatencyError(f"latency table {path} is damaged ({error!r}); delete it and it is measured again") from None
-
-
-def _from_dict(data: dict[str, Any], where: str) -> LatencyTable:
-    table = LatencyTable(Profile.from_dict(data["profile"], where))
-    table.blocks_of = Profile.from_dict(data["blocks_of"], where) if "blocks_of" in data else table.profile
-    table.reference_ms = data["reference_ms"]
-    for entry in data["blocks"]:
-        spec: Spec = decode(entry["spec"], "spec")
-        table.blocks[spec, FeatureType.from_dict(entry["input"])] = Block(
-            float(entry["ms"]), float(entry["width"]), float(entry["refill_ms"])
-        )
-    for entry in data["failures"]:
-        spec = decode(entry["spec"], "spec")
-        table.failures[spec, FeatureType.from_dict(entry["input"])] = str(entry["reason"])
-    for entry in data["nets"]:
-        table.nets.append(Net(Architecture.from_dict(entry["architecture"]), tuple(map(float, entry["process_ms"]))))
-    if len({len(net.process_ms) for net in table.nets}) > 1:
-        raise TypeError("process_ms of different lengths")
+def _lent(lender: LatencyTable | Contents, profile: Profile) -> LatencyTable:
+    table = LatencyTable(profile)
+    table.blocks, table.blocks_of, table.reference_ms = lender.blocks, lender.blocks_of, lender.reference_ms
     return table
 
 

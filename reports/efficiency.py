@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from archfront.hw_profiles.peaks import Peaks
 from archfront.hw_profiles.roofline import LEVELS, Efficiency, Kernel, Level, attainable_seconds, waterline
+from archfront.space.files import write_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -185,8 +186,8 @@ def page(found: Sequence[Efficiency]) -> str:
 
 
 def write_page(found: Sequence[Efficiency], path: str | Path) -> None:
-    """Write `page` to a file."""
-    Path(path).write_text(page(found), encoding="utf-8")
+    """Write `page` to a file, at once or not at all."""
+    write_text(path, page(found))
 
 
 STYLE = (

@@ -188,7 +188,8 @@ class Blocked:
 
 
 sys.meta_path.insert(0, Blocked())
-name, code, weights, inputs, outputs = sys.argv[1:]
+name, code, weights, inputs, outputs, packages = sys.argv[1:]
+sys.path.append(packages)
 
 import torch
 
@@ -208,7 +209,8 @@ def _run_code(files: _Files, inputs: Tensor) -> list[Tensor]:
     with tempfile.TemporaryDirectory() as elsewhere:
         given, got = Path(elsewhere, "inputs.pt"), Path(elsewhere, "outputs.pt")
         torch.save(inputs, given)
-        paths = (str(path.resolve()) for path in (files.code, files.weights, given, got))
+        packages = Path(torch.__file__).parents[1]  # of a user, or on PYTHONPATH: a clean interpreter looks at neither
+        paths = (str(path.resolve()) for path in (files.code, files.weights, given, got, packages))
         command = [sys.executable, "-I", "-B", "-c", _CHILD, files.name, *paths]
         run = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
         if run.returncode:

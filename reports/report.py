@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from archfront.hw_profiles.metrics import METRICS, metric
 from archfront.space.errors import ArchfrontError, nearest
+from archfront.space.files import write_text
 
 from . import audit, figures, summary
 from .payload import STATES, Drawings, payload, to_json
@@ -120,25 +119,7 @@ def render(data: ReportData) -> str:
 
 def write(data: ReportData, path: str | Path) -> None:
     """Write the report to `path`, at once or not at all."""
-    path = Path(path)
-    html = render(data)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(html)
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ArchfrontError(f"cannot write the report to {path}: {error.strerror or error}") from error
+    write_text(path, render(data))
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from archfront.search.budget import Bound, Budget
 from archfront.search.config import StudyConfig
 from archfront.search.final import Finalist, load_finalists
 from archfront.search.known import load_known
-from archfront.search.storage import exists, explained, open_storage, storage_url
+from archfront.search.storage import exists, explained, open_storage, storage_url, stored_name
 from archfront.search.study import Study
 from archfront.search.trials import FINAL_METRIC, Trial, quiet_optuna, read_trial, search_metrics
 from archfront.space.files import replace_file
@@ -41,7 +41,7 @@ def read_trials(study: Study) -> list[Trial]:
         return []  # the search has not reached its first trial, and reading makes no file
     with quiet_optuna(), explained(url, "read the trials in"):
         try:
-            stored = optuna.load_study(study_name=study.path.name, storage=open_storage(url, write=False))
+            stored = optuna.load_study(study_name=stored_name(study), storage=open_storage(url, write=False))
         except KeyError:
             return []
         return [read_trial(trial) for trial in stored.get_trials(deepcopy=False)]
@@ -170,11 +170,13 @@ def _data_text(data: Mapping[str, Any]) -> str:
 def _notes(
     config: StudyConfig, data: Mapping[str, Any], trials: list[Trial], finalists: list[Finalist]
 ) -> Iterable[str]:
-    if not any(finalist.picked for finalist in finalists):
+    if not finalists:
         yield (
             f"The search is not finished: {len(trials):,} of {config.search.trials:,} candidates were evaluated, and "
             "no network was fine-tuned and measured to the end. Latency is predicted and accuracy estimated."
         )
+    elif not any(finalist.picked for finalist in finalists):
+        yield f"None of the {len(finalists)} networks that were fine-tuned and measured keeps the budget."
     noisy = sum(finalist.noisy for finalist in finalists)
     if noisy:
         yield (
@@ -182,7 +184,7 @@ def _notes(
             "hold, but measure again on a quiet machine before small differences decide."
         )
     left = sum(not finalist.front for finalist in finalists)
-    if left:
+    if 0 < left < len(finalists):
         yield f"{left} of {len(finalists)} networks left the front, or broke the budget, once they were measured."
     stopped = sum(trial.stopped for trial in trials)
     if stopped:

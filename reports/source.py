@@ -59,7 +59,8 @@ def check_name(name: str) -> None:
 
 def _identifier(name: str) -> str:
     words = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
-    return words if words.isidentifier() and not keyword.iskeyword(words) else f"net_{words}".rstrip("_")
+    taken = keyword.iskeyword(words) or keyword.issoftkeyword(words)
+    return words if words.isidentifier() and not taken else f"net_{words}".rstrip("_")
 
 
 def _shape(kind: FeatureType) -> str:

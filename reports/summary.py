@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from archfront.hw_profiles.calibration import kendall
 from archfront.hw_profiles.metrics import METRICS, Metric, metric
 from archfront.search.pareto import non_dominated
 
@@ -66,7 +67,8 @@ def answer(data: ReportData) -> Answer:
         )
     complete = trials[trials["state"] == "complete"]
     if complete.empty:
-        return Answer("No network fits the budget", _why_none(data))
+        unfit = (trials["state"] == "infeasible").any()
+        return Answer("No network fits the budget" if unfit else "No candidate could be evaluated", _why_none(data))
     chosen = trials[trials["picked"].astype(bool)]
     if chosen.empty:
         chosen = _best(data, complete)
@@ -287,7 +289,9 @@ def _ranking_sentence(trials: pd.DataFrame) -> str:
     if pairs is None or len(pairs[0]) < 4:
         return ""
     final, estimate = pairs
-    tau = _kendall(final, estimate)
+    tau = kendall(final, estimate)
+    if math.isnan(tau):  # all tie by one of them
+        return ""
     return (
         f"The shared-weight estimate and the fine-tuned accuracy order the same {len(final)} networks with Kendall's "
         f"tau {tau:.2f} (1 is the same order, 0 unrelated). All were chosen as good: little lies between them."
@@ -311,14 +315,6 @@ def _pairs(trials: pd.DataFrame, a: str, b: str) -> tuple[NDArray[np.float64], N
         return None
     known = trials[[a, b]].astype(float).dropna()
     return (known[a].to_numpy(), known[b].to_numpy()) if len(known) else None
-
-
-def _kendall(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Kendall's tau-b: ties count for neither side (Kendall, 1945, The treatment of ties in ranking problems)."""
-    i, j = np.triu_indices(len(a), k=1)
-    da, db = np.sign(a[i] - a[j]), np.sign(b[i] - b[j])
-    norm = math.sqrt(float((da != 0).sum()) * float((db != 0).sum()))
-    return float((da * db).sum()) / norm if norm else math.nan
 
 
 def _count(count: int, word: str) -> str:

@@ -19,25 +19,23 @@ ALIASES = {
     "latency": "latency_ms",
     "flops": "macs",
     "memory": "peak_bytes",
-    "energy": "energy_mj",
     "parameters": "params",
 }
 
 _COUNT = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 _TIME = {"": 1.0, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3}
 _BYTES = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_ENERGY = {"": 1.0, "mj": 1.0, "uj": 1e-3, "j": 1e3}
 _SHARE = {"": 1.0, "%": 0.01}
 
 _UNITS = {
     "latency_ms": _TIME,
+    "params": _COUNT,
+    "macs": _COUNT,
+    "activations": _COUNT,
     "peak_bytes": _BYTES,
-    "energy_mj": _ENERGY,
     "accuracy": _SHARE,
-    "supernet_accuracy": _SHARE,
-    "alone_accuracy": _SHARE,
-    "test_accuracy": _SHARE,
 }
+"""The metrics that may be bounded, with their units: a search finds out all of them, so that no bound goes unjudged."""
 
 _BOUND = re.compile(r"^\s*([A-Za-z_]+)\s*(<=|>=|<|>|≤|≥)\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([^\s0-9]*)\s*$", re.IGNORECASE)
 
@@ -88,6 +86,9 @@ class Budget:
 
         `latency` is in ms unless a unit is given, counts take K, M, G, memory B to GiB, accuracies % or a fraction.
         Bounds are inclusive: "<" means "<=".
+
+        Raises:
+            BudgetError: a bound that cannot be read, or on what a search does not measure.
         """
         found: dict[str, Bound] = {}
         for item in filter(str.strip, text.split(",")):
@@ -117,9 +118,10 @@ def _parse_bound(item: str) -> tuple[str, float, float]:
         raise BudgetError(f"budget: cannot read {item.strip()!r}; write it like latency<=5ms or params<=2M")
     word, sign, number, unit = match.groups()
     name = ALIASES.get(word.lower(), word.lower())
-    if name not in METRICS:
-        raise BudgetError(f"budget: unknown metric {word!r}{nearest(word.lower(), {*METRICS, *ALIASES})}")
-    units = _UNITS.get(name, _COUNT)
+    if name not in _UNITS:
+        what = f"a search does not measure {word!r} of every network" if name in METRICS else f"unknown metric {word!r}"
+        raise BudgetError(f"budget: {what}{nearest(word.lower(), {*_UNITS, *ALIASES})}")
+    units = _UNITS[name]
     if unit.lower() not in units:
         known = ", ".join(filter(None, units))
         raise BudgetError(f"budget: {word} is not measured in {unit!r}; units: {known}")
@@ -127,6 +129,10 @@ def _parse_bound(item: str) -> tuple[str, float, float]:
         value = float(number) * units[unit.lower()]
     except ValueError:
         raise BudgetError(f"budget: {number!r} in {item.strip()!r} is not a number") from None
+    if units is _SHARE and value > 1:
+        raise BudgetError(
+            f"budget: {item.strip()!r} asks for {100 * value:g} %; write it like accuracy>=90% or accuracy>=0.9"
+        )
     if sign in ("<=", "<", "≤"):
         return name, -math.inf, value
     return name, value, math.inf

@@ -13,7 +13,7 @@ from .propose import Proposer
 from .raters import Raters
 from .samplers import make_sampler
 from .setting import Setting
-from .storage import storage_url
+from .storage import storage_url, stored_name
 from .surrogate.within import Within
 from .trials import TrialLog
 
@@ -63,7 +63,9 @@ class Search(Setting):
         """The trials so far."""
         search = self.config.search
         source = Within(self.space, self.region, self.metrics, self.bounded)
-        log = TrialLog(storage_url(self.study), self.study.path.name, search.objectives, rating=self.config.rating)
+        name = stored_name(self.study)
+        self.study.remember(stored_as=name)
+        log = TrialLog(storage_url(self.study), name, search.objectives, rating=self.config.rating)
         known = len(log.trials)
         log.memory.sampler = make_sampler(search.sampler, search.population, self._seed, source, known)
         return log

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from archfront.hw_profiles.metrics import Measurement
 from archfront.space.architecture import Architecture
-from archfront.space.errors import ArchfrontError
 from archfront.space.files import StorageError
 
 Evaluate = Callable[[Architecture], Mapping[str, Measurement]]
@@ -32,13 +31,16 @@ class Outcome:
 
 
 def attempt(evaluate: Evaluate, architecture: Architecture) -> Outcome:
-    """Evaluate a candidate; whatever goes wrong with it becomes its reason. A full disk is no fault of the candidate."""
+    """Evaluate a candidate; whatever goes wrong with it becomes its reason. A full disk is no fault of the candidate.
+
+    Blocks may be anybody's, so they may raise anything.
+    """
     start = time.perf_counter()
     try:
         measurements, reason = evaluate(architecture), ""
-    except StorageError:
+    except (StorageError, OSError):
         raise
-    except (ArchfrontError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
+    except Exception as error:
         measurements, reason = {}, f"{type(error).__name__}: {error}"
     return Outcome(measurements, reason, time.perf_counter() - start)
 

@@ -11,8 +11,9 @@ import numpy as np
 from archfront.hw_profiles.metrics import METRICS
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpaceError
+from archfront.space.limits import Bounds
+from archfront.space.nodes import CostOf
 from archfront.space.space import Space
-from archfront.space.walk import Bounds, CostOf
 
 from .budget import Bound, Budget, BudgetError
 
@@ -103,11 +104,10 @@ class Region:
     def _alone(self, name: str, reached: float) -> str:
         bound = self._bound(name)
         above = reached > bound.high
-        limit = bound.high if above else bound.low
-        share = abs(reached / limit - 1) if limit else math.inf
-        distance = f"{share:.0%} {'above' if above else 'below'}" if share < 2 else f"{reached / limit:.3g} times"
         text = f"no architecture of the space keeps {self._wanted(name)}: the {'least' if above else 'most'} that it reaches is "
-        text += f"{self.shown(name, reached)}, {distance} the bound"
+        text += self.shown(name, reached)
+        if name in METRICS:  # and no count that stands for one
+            text += _distance(reached, bound.high if above else bound.low)
         if above:
             text += f". Nearest architecture:\n{self._sketch(self.cheapest(name))}"
         return text
@@ -119,9 +119,15 @@ class Region:
 
     def _sketch(self, architecture: Architecture) -> str:
         sums = self.sums_of(architecture)
-        figures = ", ".join(f"{name} {self.shown(name, value)}" for name, value in sums.items() if name in METRICS)
+        known = self.values(architecture)
+        figures = [f"{name} {self.shown(name, value)}" for name, value in sums.items() if name in METRICS]
+        figures += [
+            f"{bound.metric} {bound.what.format(known[bound.metric])}"
+            for bound in self.budget.bounds
+            if bound.metric in known and bound.metric not in sums
+        ]
         choices = ", ".join(f"{site}={label}" for site, label in self.space.choices(architecture).items())
-        return f"  {figures}\n  {choices}"
+        return f"  {', '.join(figures)}\n  {choices}"
 
     def _together(self) -> str:
         nearest, relaxed = self._relaxed()
@@ -157,3 +163,15 @@ class Region:
             return self.space.sample(0, bounds=Bounds(self.cost, low, high))
         except SpaceError:
             return None
+
+
+def _distance(reached: float, limit: float) -> str:
+    """How far a value is from a bound, in words; nothing where the bound is 0."""
+    if not limit:
+        return ""
+    share = abs(reached / limit - 1)
+    return (
+        f", {share:.0%} {'above' if reached > limit else 'below'} the bound"
+        if share < 2
+        else f", {reached / limit:.3g} times the bound"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from archfront.evaluators.accuracy import fine_tune, score
 from archfront.evaluators.data import Split, batches
 from archfront.evaluators.deployed import BATCH, in_int8
+from archfront.evaluators.task import NonFiniteError
+from archfront.evaluators.train import Diverged
 from archfront.hw_profiles.cost import cost
 from archfront.hw_profiles.metrics import Measurement, metric
 from archfront.space.architecture import Architecture
@@ -30,12 +32,13 @@ class Finish:
     def __init__(self, setting: Setting, raters: Raters) -> None:
         self.setting = setting
         self.raters = raters
+        self._failed: dict[Architecture, str] = {}
 
     def run(self, trials: Sequence[Trial]) -> list[Finalist]:
         """The finalists, front and pick marked; what was found out about them before is kept.
 
         Raises:
-            StudyError: no candidate could be evaluated.
+            StudyError: no candidate could be evaluated, or none of the best fine-tuned.
             BudgetError: none of the best keeps the budget once measured.
         """
         study = self.setting.study
@@ -44,42 +47,54 @@ class Finish:
             reasons = sorted({trial.reason or "its training was stopped early" for trial in trials})
             raise StudyError(f"no candidate could be evaluated; reasons: {'; '.join(reasons[:3])}")
         finalists = load_finalists(study)
-        known = {finalist.architecture for finalist in finalists}
-        ranked = ranked_front(candidates, self.setting.metrics)
-        waiting = (trial for trial in ranked if trial.architecture not in known)
-        while batch := self._next(waiting, finalists):
+        ranked = list(islice(ranked_front(candidates, self.setting.metrics), 3 * self.setting.config.final.members))
+        while batch := self._next(ranked, finalists):
             finalists += self._finalists(batch)
             finalists = decide(finalists, self.setting.final_metrics, self.setting.budget)
             save_finalists(study, finalists)
+        if not finalists:
+            first = next(iter(self._failed.values()))
+            raise StudyError(f"none of the {len(ranked)} best candidates could be fine-tuned; the first: {first}")
         if not any(finalist.picked for finalist in finalists):
             raise BudgetError(self._nothing_left(finalists))
         return finalists
 
-    def _next(self, waiting: Iterator[Trial], finalists: Sequence[Finalist]) -> list[Trial]:
-        """The best trials that are no finalists yet: as many as members of the front are missing, within reason."""
-        members, broken = self.setting.config.final.members, self.setting.budget.broken
-        if len(finalists) >= 3 * members:
-            return []
-        kept = sum(not broken(finalist.values) for finalist in finalists)
-        return list(islice(waiting, max(0, members - kept)))
+    def _next(self, ranked: Iterable[Trial], finalists: Iterable[Finalist]) -> list[Trial]:
+        """The trials that are no finalists yet among the best ones: as many as there are members, without those that
+        turned out to break the budget, or could not be fine-tuned."""
+        measured = {finalist.architecture: finalist.values for finalist in finalists}
+        lost = {architecture for architecture, values in measured.items() if self.setting.budget.broken(values)}
+        hopeful = (trial for trial in ranked if trial.architecture not in lost | self._failed.keys())
+        best = islice(hopeful, self.setting.config.final.members)
+        return [trial for trial in best if trial.architecture not in measured]
 
     def _finalists(self, trials: Sequence[Trial]) -> list[Finalist]:
         """What becomes of trials; the published networks are measured beside the first of them."""
-        tuned: list[dict[str, Measurement]] = []
-        with self.setting.reporter.track("Fine-tuning the front", len(trials)) as advance:
-            for number, trial in enumerate(trials):
-                tuned.append(self._tuned(trial.architecture))
-                advance(number + 1, metric("accuracy").format(tuned[-1]["accuracy"].value))
+        tuned = self._all_tuned(trials)
         before = load_known(self.setting.study)
         known = {name: network for name, network in self.setting.references.items() if name not in before}
-        measured = self.setting.latency.measure([*(trial.architecture for trial in trials), *known.values()])
-        latencies = zip(known.items(), measured[len(trials) :], strict=True)
+        measured = self.setting.latency.measure([*(trial.architecture for trial, _ in tuned), *known.values()])
+        latencies = zip(known.items(), measured[len(tuned) :], strict=True)
         found = {name: {**cost(network).measurements(), "latency_ms": ms} for (name, network), (ms, _) in latencies}
         save_known(self.setting.study, before | found)
         return [
             Finalist(trial.number, trial.architecture, {**trial.measurements, **own, "latency_ms": ms}, noisy=noisy)
-            for trial, own, (ms, noisy) in zip(trials, tuned, measured[: len(trials)], strict=True)
+            for (trial, own), (ms, noisy) in zip(tuned, measured[: len(tuned)], strict=True)
         ]
+
+    def _all_tuned(self, trials: Sequence[Trial]) -> list[tuple[Trial, dict[str, Measurement]]]:
+        """The trials with what fine-tuning made of them, but for those whose training diverged."""
+        tuned = []
+        with self.setting.reporter.track("Fine-tuning the front", len(trials)) as advance:
+            for number, trial in enumerate(trials):
+                try:
+                    tuned.append((trial, own := self._tuned(trial.architecture)))
+                except (Diverged, NonFiniteError) as error:
+                    self._failed[trial.architecture] = str(error)
+                    self.setting.reporter.note(f"Network {trial.number} is left out: {error}")
+                    continue
+                advance(number + 1, metric("accuracy").format(own["accuracy"].value))
+        return tuned
 
     def _tuned(self, architecture: Architecture) -> dict[str, Measurement]:
         """Validation accuracy after fine-tuning, and the one look at the test split."""

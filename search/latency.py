@@ -20,10 +20,10 @@ from archfront.hw_profiles.table import LatencyTable, sums_of
 from archfront.hw_profiles.transport import Transport
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpaceError
+from archfront.space.limits import Bounds
 from archfront.space.space import Space
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType
-from archfront.space.walk import Bounds
 
 from .budget import Bound
 from .config import LatencyConfig

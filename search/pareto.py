@@ -35,16 +35,14 @@ def non_dominated(values: Values) -> NDArray[np.bool_]:
 def hypervolume(values: Values, reference: Values) -> float:
     """Volume between `reference` (m,) and the rows of `values` (n, m) that are better than it in every objective.
 
-    Exact for any number of objectives: sweeping the plane for two, and slicing along the last objective for more
-    (While, Hingston, Barone, Huband, 2006, A faster algorithm for calculating hypervolume).
+    Exact for any number of objectives: sweeping the plane for two; for more, the boxes of all rows, each less what the rows
+    that reach deeper in the last objective have of it, which is a volume in one objective less (While, Bradstreet & Barone,
+    2012, A Fast Way of Calculating Exact Hypervolumes).
     """
     values, reference = _matrix(values), np.asarray(reference, dtype=float)
     if reference.shape != (values.shape[1],) or not np.isfinite(reference).all():
         raise ArchfrontError(f"the reference point needs {values.shape[1]} finite values, got {reference.tolist()}")
-    inside = values[(values < reference).all(axis=1)]
-    if inside.shape[1] > 2:  # the sweep passes over what is dominated by itself
-        inside = inside[non_dominated(inside)]
-    return _volume(inside, reference)
+    return _volume(values[(values < reference).all(axis=1)], reference)
 
 
 def hypervolume_over(values: Values, reference: Values) -> Values:
@@ -116,11 +114,13 @@ def _volume(points: Values, reference: Values) -> float:
         return 0.0
     if points.shape[1] == 1:
         return float(reference[0] - points[:, 0].min())
-    points = points[np.argsort(points[:, -1], kind="stable")]
     if points.shape[1] == 2:
+        points = points[np.argsort(points[:, 1], kind="stable")]
         reached = np.minimum.accumulate(points[:, 0])
         heights = np.diff(np.append(points[:, 1], reference[1]))
         return float(((reference[0] - reached) * heights).sum())
-    depths = np.diff(np.append(points[:, -1], reference[-1]))
-    slices = (_volume(points[: i + 1, :-1], reference[:-1]) if depth > 0 else 0.0 for i, depth in enumerate(depths))
-    return float(sum(depth * area for depth, area in zip(depths, slices, strict=True)))
+    points = points[non_dominated(points)]
+    points = points[np.argsort(-points[:, -1], kind="stable")]
+    depths, rest, corner = reference[-1] - points[:, -1], points[:, :-1], reference[:-1]
+    areas = (corner - rest).prod(axis=1) - [_volume(np.maximum(rest[i + 1 :], p), corner) for i, p in enumerate(rest)]
+    return float((depths * areas).sum())

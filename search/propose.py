@@ -101,18 +101,18 @@ class Proposer:
         """A mutation of a known architecture, or a random one, that is not known."""
         known = list(self.known)
         for number in range(MUTATIONS):
+            parent = self.rng.choice(known) if known and number % 2 == 0 else None
             try:
-                if known and number % 2 == 0:
-                    parent = self.rng.choice(known)
+                if parent is not None:
                     found = self.space.mutate(parent, self.rng, 1 + number // 40, self.region.bounds)
-                    origin = f"mutation of {self.known[parent].number}"
                 else:
                     found = self.space.sample(self.rng, over="sites", bounds=self.region.bounds)
-                    origin = "random"
             except SpaceError:
+                if parent is not None:  # it has no mutation within the budget, and finding that out takes seconds
+                    known.remove(parent)
                 continue
             if self._fresh(found) and self.region.accepts(found):
-                return Proposal(found, origin, None)
+                return Proposal(found, f"mutation of {self.known[parent].number}" if parent else "random", None)
         return self._left_over()
 
     def _left_over(self) -> Proposal | None:

@@ -17,11 +17,11 @@ from archfront.hw_profiles.metrics import Measurement, metric
 from archfront.hw_profiles.profile import profile
 from archfront.hw_profiles.table import LatencyTable
 from archfront.space.architecture import Architecture
+from archfront.space.limits import Bounds
 from archfront.space.serial import encode
 from archfront.space.space import Space
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType
-from archfront.space.walk import Bounds
 
 from .about import counted, write_about
 from .backends import device_of

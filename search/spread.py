@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from archfront.hw_profiles.cost import cost
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError, SpaceError
+from archfront.space.limits import Bounds
 from archfront.space.space import Space
-from archfront.space.walk import Bounds
 
 POOL = 40
 """Random architectures for each that is wanted."""

@@ -30,6 +30,11 @@ def storage_url(study: Study) -> str:
     return study.config.storage or f"{SCHEME}{study.path / 'study.journal'}"
 
 
+def stored_name(study: Study) -> str:
+    """The name of a study's trials in its storage: that of its folder when the first of them came, whatever it is now."""
+    return str(study.facts.get("stored_as") or study.path.absolute().name)
+
+
 def exists(url: str) -> bool:
     """Whether there may be something at a URL; of servers that is not known before they are asked."""
     for scheme in (SCHEME, "sqlite:///"):

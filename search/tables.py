@@ -86,9 +86,9 @@ class Replay:
         return hypervolume(self._scaled[self.usable], np.ones(len(self.objectives)))
 
     def regret(self) -> Values:
-        """After each evaluation, the share of the true front's hypervolume that is not reached yet."""
-        missing: Values = 1 - hypervolume_over(self._scaled[self.rows], np.ones(len(self.objectives))) / self.most
-        return missing
+        """After each evaluation, the share of the true front's hypervolume that is not reached yet; 0 where it has none."""
+        missing: Values = self.most - hypervolume_over(self._scaled[self.rows], np.ones(len(self.objectives)))
+        return missing / (self.most or 1.0)
 
     def results(self) -> pd.DataFrame:
         """The rows that were evaluated, in order, with why, whether they are on the front, and the regret so far."""
@@ -118,8 +118,10 @@ class Replay:
             for trial in study.get_trials(deepcopy=False):
                 if not trial.state.is_finished():  # its process was killed while it waited for an answer
                     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                elif ROW in trial.user_attrs and trial.user_attrs[ROW] not in self.rows:
-                    self._keep(trial.user_attrs[ROW], _origin(trial, sampler))
+                elif trial.state == optuna.trial.TrialState.COMPLETE:
+                    row = trial.user_attrs.get(ROW)
+                    if row is not None and row not in self.rows:
+                        self._keep(row, _origin(trial, sampler))
         return study
 
     def run(

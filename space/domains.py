@@ -59,6 +59,10 @@ class OneOf(Domain):
             raise SpaceError("one_of() needs at least one value")
         if any(isinstance(value, Domain) for value in self.values):
             raise SpaceError("one_of(...) takes values or specs, not domains: list the values of both in one one_of")
+        for value in self.values:
+            if isinstance(value, (list, set)):
+                listed = ", ".join(map(repr, value))
+                raise SpaceError(f"one_of: a {type(value).__name__} is no value: write one_of({listed})")
         if len({_key(value) for value in self.values}) < len(self.values):
             raise SpaceError(f"one_of{self.values!r} lists a value twice")
 
@@ -180,6 +184,17 @@ def tied(name: str, domain: T) -> T:
     if name in tie_names(domain):
         raise SpaceError(f"tied({name!r}, ...) is circular: its own options hold tied({name!r}, ...) again")
     return cast(T, Tied(name, domain))
+
+
+def as_floats(value: Any) -> Any:
+    """`value` with every integer that it is, or lets choose, as a float: `one_of(1, 2)` in a field of floats."""
+    if type(value) is int:
+        return float(value)
+    if isinstance(value, (OneOf, IntRange)):
+        return OneOf(tuple(map(as_floats, value.options)))
+    if isinstance(value, Shared):
+        return Shared(as_floats(value.of))
+    return Tied(value.name, as_floats(value.of)) if isinstance(value, Tied) else value
 
 
 def children(value: object) -> Iterator[object]:

@@ -49,21 +49,29 @@ def decode(data: Any, path: str) -> Any:
     if "type" in data:
         return _decode_spec(data, path)
     if "one_of" in data:
-        return OneOf(decode(data["one_of"], path))
+        return OneOf(decode(_listed(data, "one_of", path), path))
     if "int_range" in data:
-        return IntRange(*data["int_range"])
+        return IntRange(*_listed(data, "int_range", path, (2, 3)))
     if "shared" in data:
         return Shared(decode(data["shared"], path))
     if "tied" in data:
         return tied(str(data["tied"]), decode(data.get("of"), path))
     if "repeat" in data:
         times = decode(data.get("times"), path)
-        if not isinstance(times, Domain):
+        if not isinstance(times, Domain) or not all(type(count) is int for count in times.options):
             raise SpecError(f"{path}: 'repeat' needs 'times' with a domain of integers")
         return Repeat(decode(data["repeat"], path), times)
     raise SpecError(
         f"{path}: expected 'type' or a domain (one_of, int_range, shared, tied, repeat), got {sorted(data)}"
     )
+
+
+def _listed(data: dict[str, Any], key: str, path: str, lengths: tuple[int, ...] = ()) -> list[Any]:
+    values = data[key]
+    if not isinstance(values, list) or (lengths and len(values) not in lengths):
+        wanted = f"a list of {' or '.join(map(str, lengths))} values" if lengths else "a list of values"
+        raise SpecError(f"{path}: {key!r} needs {wanted}, got {values!r}")
+    return values
 
 
 def _decode_spec(data: dict[str, Any], path: str) -> Spec:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from .architecture import Architecture
 from .domains import Domain
 from .errors import ShapeError, SpaceError, SpecError
+from .limits import Bounds
 from .network import Part
 from .resolve import Assignment, match, resolve, unique_sites
 from .serial import SCHEMA, check_schema, decode, encode, read
 from .spec import Spec
 from .tree import tree
 from .types import FeatureType
-from .walk import Bounds, Graph
+from .walk import Graph
 
 Pick = Callable[[str, Domain], Any]
 """The one sampling interface: `pick(site, domain) -> value`, a value out of `domain.options`."""
@@ -95,7 +96,7 @@ class Space:
 
     @cached_property
     def size(self) -> int:
-        """The exact number of architectures.
+        """The exact number of architectures; one that two options of a site give counts twice.
 
         Raises:
             SpaceError: there are predicates, and more architectures than can be enumerated.
@@ -352,6 +353,8 @@ class Subset(Domain):
 
 
 def _same(value: Any, option: Any, label: Any) -> bool:
+    if type(value) is int and type(option) is float:
+        return value == option
     return (type(value) is type(option) and value == option) or (type(value) is type(label) and value == label)
 
 

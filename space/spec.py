@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, Union, dataclass_tra
 
 from torch import nn
 
-from .domains import Domain, Repeat, is_open
+from .domains import Domain, Repeat, as_floats, is_open
 from .errors import ShapeError, SpecError, nearest
 from .types import Feature, FeatureType, Pyramid
 
@@ -110,8 +110,8 @@ class Spec(ABC):
         cls = type(self)
         for name, hint in field_types(cls).items():
             value = getattr(self, name)
-            if type(value) is int and _wants_float(hint):
-                value = float(value)
+            if _wants_float(hint):  # or files, which keep numbers as floats there, would read back something else
+                value = as_floats(value)
                 object.__setattr__(self, name, value)
             problem = misfit(value, hint)
             if problem:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache
-from itertools import accumulate, combinations
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +18,13 @@ from numpy.typing import NDArray
 
 from .domains import Domain, Repeat, has_shared, tie_names
 from .errors import ShapeError, SpaceError
+from .limits import Bounds, Limits
 from .network import Chain, Part, leaves
+from .nodes import CostOf, Edge, Node, Row, State, Task
 from .resolve import Assignment, PickIndex, Place, depth_place, picked, raw_size, resolve, resolve_fields, rows, site_of
 from .spec import Spec
 from .types import FeatureType
+from .unlisted import Choose, extreme_options, only_output, output_of, sample_unlisted, unbuildable, walk_unlisted
 
 LISTED = 50_000
 """Options of one part up to which they are listed one by one; beyond it a part must yield one type whatever is chosen."""
@@ -30,65 +32,8 @@ LISTED = 50_000
 FIRST_STEPS, MOST_STEPS = 250, 4_000
 """Steps of the first and of the last attempt at a bounded walk; each attempt has twice those of the one before."""
 
-KEPT_DEAD_ENDS = 300
-"""Dead ends that are remembered at a node."""
-
-UNLISTED_TRIES = 200
-"""Random options of a part that is not listed that are tried in one place of a bounded walk."""
-
 KEPT_LIMITS = 8
 """Sets of bounds whose dynamic programs are kept."""
-
-ROUNDING = 1e-9
-"""Allowance for rounding in sums of several costs, each in units of its bound."""
-
-Row = tuple[tuple[str, int], ...]
-"""Sites decided together, with the index of the option chosen at each."""
-
-Choose = Callable[[str, Domain, Sequence[int]], int]
-"""Chooses among the feasible options (indices) of a site."""
-
-CostOf = Callable[[Spec, FeatureType], Sequence[float]]
-"""Additive costs of one part, a number a metric."""
-
-
-class Task(NamedTuple):
-    """One link of the network that is still to be decided."""
-
-    place: Place
-    value: Any
-    at: tuple[int | None, int] | None = None
-
-
-class State(NamedTuple):
-    """What a node stands for: the links left, the type they are fed, and the shared choices that still matter to them."""
-
-    tasks: tuple[Task, ...]
-    x: FeatureType | None
-    shared: Row = ()
-
-
-class Edge(NamedTuple):
-    """Decisions that lead to the same rest. Sites of `rows` stand below `prefix`; `specs` are the parts they give, if any."""
-
-    prefix: str
-    rows: Sequence[Row]
-    specs: Sequence[Spec] | None
-    child: Node
-    unlisted: Spec | None = None
-
-    @property
-    def ways(self) -> int:
-        """How many ways this edge can be taken."""
-        return raw_size(self.unlisted) if self.unlisted is not None else len(self.rows)
-
-
-class Bounds(NamedTuple):
-    """Lower and upper bounds on additive costs of the parts."""
-
-    cost: CostOf
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
 
 
 class Visit(NamedTuple):
@@ -98,163 +43,6 @@ class Visit(NamedTuple):
     picks: Assignment
     slack: NDArray[np.float64]
     open: list[int]
-
-
-class Node:
-    """A partial architecture: everything before it is decided, `edges` are the ways to go on."""
-
-    def __init__(self, graph: Graph, state: State) -> None:
-        self.graph = graph
-        self.state = state
-        self._extremes: dict[CostOf, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-        self._costs: dict[CostOf, NDArray[np.float64]] = {}
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to decide."""
-        return not self.state.tasks
-
-    @cached_property
-    def edges(self) -> list[Edge]:
-        """The ways to go on that reach the end."""
-        return [edge for edge in self.graph.expand(self.state) if edge.child.size]
-
-    @cached_property
-    def unlisted(self) -> Spec | None:
-        """The part that is decided here, where its options are too many to list."""
-        return next((edge.unlisted for edge in self.edges if edge.unlisted is not None), None)
-
-    @cached_property
-    def size(self) -> int:
-        """The number of ways to complete this node: the architectures behind it."""
-        return 1 if self.done else sum(edge.ways * edge.child.size for edge in self.edges)
-
-    @cached_property
-    def cumulative(self) -> list[int]:
-        """Running totals of architectures behind the edges."""
-        return list(accumulate(edge.ways * edge.child.size for edge in self.edges))
-
-    @cached_property
-    def rows(self) -> list[tuple[Row, Edge, int]]:
-        """Every listed decision at this node: sites with full paths, its edge, its index there."""
-        listed = []
-        for edge in self.edges:
-            for index, row in enumerate(edge.rows):
-                listed.append((tuple((edge.prefix + site, option) for site, option in row), edge, index))
-        return listed
-
-    def costs(self, cost: CostOf, width: int) -> NDArray[np.float64]:
-        """Costs of the part that each of `rows` decides, (rows, metrics); 0 where it decides no part."""
-        if cost not in self._costs:
-            table = np.zeros((len(self.rows), width))
-            for i, (_, edge, index) in enumerate(self.rows):
-                if edge.specs is not None and self.state.x is not None:
-                    table[i] = _total(cost, edge.specs[index], self.state.x)
-            self._costs[cost] = table
-        return self._costs[cost]
-
-    def extremes(self, cost: CostOf, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The least and the greatest cost of completing this node, metric by metric."""
-        if cost not in self._extremes:
-            if self.done:
-                self._extremes[cost] = np.zeros(width), np.zeros(width)
-            else:
-                ends = {id(edge.child): edge.child.extremes(cost, width) for edge in self.edges}
-                own = self.costs(cost, width)
-                lows = [own[i] + ends[id(edge.child)][0] for i, (_, edge, _) in enumerate(self.rows)]
-                highs = [own[i] + ends[id(edge.child)][1] for i, (_, edge, _) in enumerate(self.rows)]
-                for edge in self.edges:
-                    if edge.unlisted is not None:
-                        lows.append(ends[id(edge.child)][0])
-                        highs.append(np.full(width, np.inf))
-                self._extremes[cost] = np.min(lows, axis=0), np.max(highs, axis=0)
-        return self._extremes[cost]
-
-
-class Limits:
-    """Bounds as limits on sums of costs, with what the rest of the network takes of each at least, node by node.
-
-    A bound on one metric is one limit, and then the least that a rest takes decides exactly whether it can still be
-    kept. Bounds on several metrics can each be within reach and still exclude each other; sums of two or more of them,
-    each in units of its bound, are further limits (surrogate constraints: Glover, 1968) that show most of such dead
-    ends early. The others are found by turning back, and remembered.
-    """
-
-    def __init__(self, bounds: Bounds) -> None:
-        self.cost = bounds.cost
-        self.width = len(bounds.high)
-        identity = np.eye(self.width)
-        rows = [identity[np.isfinite(bounds.high)], -identity[np.isfinite(bounds.low)]]
-        single = np.concatenate(rows)
-        limit = np.concatenate([bounds.high[np.isfinite(bounds.high)], -bounds.low[np.isfinite(bounds.low)]])
-        scale = np.where(limit == 0, 1.0, np.abs(limit))
-        mixed = np.vstack([np.empty((0, len(limit))), *_mixtures(len(limit))]) / scale
-        self.matrix = np.concatenate([single, mixed @ single])
-        self.limit = np.concatenate([limit, mixed @ limit])
-        self.limit[len(limit) :] += ROUNDING
-        self._least: dict[Node, NDArray[np.float64]] = {}
-        self._costs: dict[Node, NDArray[np.float64]] = {}
-        self._needs: dict[Node, NDArray[np.float64]] = {}
-        self._given_up: dict[Node, NDArray[np.float64]] = {}
-
-    def part(self, spec: Spec, x: FeatureType | None) -> NDArray[np.float64]:
-        """What one part takes of each limit, (limits,)."""
-        found: NDArray[np.float64] = self.matrix @ _total(self.cost, spec, x)  # type: ignore[arg-type]
-        return found
-
-    def costs(self, node: Node) -> NDArray[np.float64]:
-        """What the part that each row of a node decides takes of each limit, (rows, limits)."""
-        if node not in self._costs:
-            self._costs[node] = node.costs(self.cost, self.width) @ self.matrix.T
-        return self._costs[node]
-
-    def needs(self, node: Node) -> NDArray[np.float64]:
-        """What each row of a node takes at least of each limit together with everything after it, (rows, limits)."""
-        if node not in self._needs:
-            rest = np.array([self.least(edge.child) for _, edge, _ in node.rows])
-            self._needs[node] = self.costs(node) + rest.reshape(len(node.rows), -1)
-        return self._needs[node]
-
-    def least(self, node: Node) -> NDArray[np.float64]:
-        """The least that completing a node takes of each limit; of a part that is not listed nothing is known."""
-        if node not in self._least:
-            if node.done:
-                self._least[node] = np.zeros(len(self.limit))
-            elif node.unlisted is not None:
-                unknown = np.where((self.matrix >= 0).all(axis=1), 0.0, -np.inf)
-                self._least[node] = unknown + self.least(node.edges[0].child)
-            else:
-                self._least[node] = self.needs(node).min(axis=0)
-        return self._least[node]
-
-    def open(self, node: Node, slack: NDArray[np.float64]) -> list[int]:
-        """The rows of a node from which the end may be reached with this much left of each limit.
-
-        A part that is not listed stands for as many rows as it is worth trying.
-        """
-        if node.done or (node in self._given_up and (slack <= self._given_up[node]).all(axis=1).any()):
-            return []
-        if node.unlisted is not None:
-            return list(range(UNLISTED_TRIES)) if (self.least(node) <= slack).all() else []
-        return [int(i) for i in np.flatnonzero((self.needs(node) <= slack).all(axis=1))]
-
-    def give_up(self, node: Node, slack: NDArray[np.float64]) -> None:
-        """Remember that there is no way to the end from here with this much left, nor with less."""
-        if node.unlisted is None:
-            known = self._given_up.get(node, np.empty((0, len(slack))))
-            wider = known[~(known <= slack).all(axis=1)][-KEPT_DEAD_ENDS + 1 :]
-            self._given_up[node] = np.concatenate([wider, slack[None]])
-
-
-def _mixtures(limits: int) -> Iterator[NDArray[np.float64]]:
-    """Weights of sums of limits: every pair in three proportions, and all together."""
-    for i, j in combinations(range(limits), 2):
-        for a, b in ((1.0, 1.0), (1.0, 3.0), (3.0, 1.0)):
-            weights = np.zeros(limits)
-            weights[[i, j]] = a, b
-            yield weights
-    if limits > 2:
-        yield np.ones(limits)
 
 
 class Graph:
@@ -267,7 +55,7 @@ class Graph:
 
     def _node(self, state: State) -> Node:
         if state not in self._nodes:
-            self._nodes[state] = Node(self, state)
+            self._nodes[state] = Node(state, self.expand)
         return self._nodes[state]
 
     def nodes(self) -> Iterator[Node]:
@@ -343,7 +131,7 @@ class Graph:
 
     def _decide_part(self, state: State, spec: Spec, place: Place, rest: tuple[Task, ...]) -> Iterator[Edge]:
         if not spec.has_choices:
-            out = _output(spec, state.x)
+            out = output_of(spec, state.x)
             if out is not None:
                 yield Edge("", [()], [spec], self._next(rest, out, dict(state.shared)))
         elif raw_size(spec) > LISTED:
@@ -352,7 +140,7 @@ class Graph:
                     f"{place.path}: {type(spec).__name__} has {raw_size(spec):,} options; a part with shared or tied choices "
                     f"may have at most {LISTED:,}"
                 )
-            out = _only_output(spec, state.x, place)
+            out = only_output(spec, state.x, place)
             yield Edge("", (), None, self._next(rest, out, dict(state.shared)), unlisted=spec)
         elif place.shared or has_shared(spec):
             yield from self._decide_shared_part(state, spec, place, rest)
@@ -365,7 +153,7 @@ class Graph:
         shared = dict(state.shared)
         groups: dict[int, tuple[Node, list[Row], list[Spec]]] = {}
         for row, concrete in rows(lambda pick: resolve(spec, pick, place), shared):
-            out = _output(concrete, state.x)
+            out = output_of(concrete, state.x)
             if out is not None:
                 child = self._next(rest, out, {**shared, **dict(row)})
                 group = groups.setdefault(id(child), (child, [], []))
@@ -386,7 +174,7 @@ class Graph:
             at = bisect_right(node.cumulative, rng.randrange(node.size))
             edge = node.edges[at]
             if edge.unlisted is not None:
-                _sample_unlisted(node.state, edge.unlisted, picks, rng)
+                sample_unlisted(node.state, edge.unlisted, picks, rng)
             else:
                 for site, index in edge.rows[rng.randrange(len(edge.rows))]:
                     picks[edge.prefix + site] = index
@@ -423,7 +211,8 @@ class Graph:
         node = self.root
         while not node.done:
             if node.unlisted is not None:
-                _walk_unlisted(node.state, node.unlisted, picks, choose, domains)
+                if walk_unlisted(node.state, node.unlisted, picks, choose, domains) is None:
+                    raise unbuildable(node.state, node.unlisted)
                 node = node.edges[0].child
                 continue
             if not node.rows:
@@ -464,9 +253,11 @@ class Graph:
                 return picks
             picks = dict(picks)
             if node.unlisted is not None and open_rows:
-                spec = _walk_unlisted(node.state, node.unlisted, picks, choose, domains)
-                own, child = limits.part(spec, node.state.x), node.edges[0].child
                 open_rows.pop()
+                spec = walk_unlisted(node.state, node.unlisted, picks, choose, domains)
+                if spec is None:
+                    continue
+                own, child = limits.part(spec, node.state.x), node.edges[0].child
             elif open_rows:
                 row = self._narrow(node, open_rows, picks, choose, domains)
                 own, child = limits.costs(node)[row], node.rows[row][1].child
@@ -514,45 +305,11 @@ class Graph:
                 continue
             path = node.state.tasks[0].place.position
             for edge in node.edges:
-                specs = _extreme_options(edge.unlisted, node.state) if edge.unlisted is not None else edge.specs or ()
+                specs = extreme_options(edge.unlisted, node.state) if edge.unlisted is not None else edge.specs or ()
                 for part in (part for spec in specs for part in leaves(spec, node.state.x, path)):
                     if part not in seen:
                         seen.add(part)
                         yield part
-
-
-def _extreme_options(spec: Spec, state: State) -> list[Spec]:
-    """The last option everywhere, and every change of it at one site, of a part with too many options to list."""
-    place, shared = state.tasks[0].place, dict(state.shared)
-    found: dict[Spec, None] = {}
-
-    def explore(wanted: Assignment) -> Assignment:
-        sizes: Assignment = {}
-
-        def pick(site: str, domain: Domain) -> int:
-            sizes[site] = len(domain.options)
-            return shared.get(site, wanted.get(site, len(domain.options) - 1))
-
-        concrete = resolve(spec, pick, place)
-        if _output(concrete, state.x) is not None:
-            found[concrete] = None
-        return sizes
-
-    pending: list[Assignment] = [{}]
-    known: set[str] = set()
-    while pending:
-        wanted = pending.pop()
-        for site, size in explore(wanted).items():
-            if site not in known:
-                known.add(site)
-                pending += [{**wanted, site: index} for index in range(size)]
-    return list(found)
-
-
-def _total(cost: CostOf, spec: Spec, x: FeatureType) -> NDArray[np.float64]:
-    """The cost of what an edge decides: of one part, or the sum over the parts that one choice puts at several places."""
-    costs = [cost(part.spec, part.input) for part in leaves(spec, x)]
-    return np.array([sum(metric) for metric in zip(*costs, strict=True)], float)
 
 
 @lru_cache(maxsize=4096)
@@ -567,70 +324,14 @@ def _link_place(chain: Chain, place: Place, path: str) -> Place:
     return place.field(name).item(int(index[:-1]), name in chain.repeated) if bracket else place.field(name)
 
 
-def _output(spec: Spec, x: FeatureType | None) -> FeatureType | None:
-    try:
-        return spec.output(x)
-    except ShapeError:
-        return None
-
-
 @lru_cache(maxsize=4096)
 def _options(spec: Spec, x: FeatureType | None) -> dict[FeatureType, tuple[list[Row], list[Spec]]]:
     """The ways to fill the choices of a part that can be built, by the type that comes out; sites relative to the part."""
     groups: dict[FeatureType, tuple[list[Row], list[Spec]]] = {}
     for row, concrete in rows(lambda pick: resolve(spec, pick)):
-        out = _output(concrete, x)
+        out = output_of(concrete, x)
         if out is not None:
             group = groups.setdefault(out, ([], []))
             group[0].append(row)
             group[1].append(concrete)
     return groups
-
-
-def _only_output(spec: Spec, x: FeatureType | None, place: Place, probes: int = 300) -> FeatureType:
-    """The one type that a part with too many options to list yields; probed on random options."""
-    rng = random.Random(0)
-    found: set[FeatureType] = set()
-    for _ in range(probes):
-        picks: Assignment = {}
-        _sample_unlisted(State((Task(place, spec),), x), spec, picks, rng, tries=1)
-        known = dict(picks)
-        found.add(resolve(spec, lambda site, _: known[site], place).output(x))  # noqa: B023
-    if len(found) != 1:
-        raise SpaceError(
-            f"{place.path}: {type(spec).__name__} has {raw_size(spec):,} options, too many to list, and yields different "
-            f"types ({', '.join(map(str, found))}); move the choice that changes the type out of it"
-        )
-    return found.pop()
-
-
-def _sample_unlisted(state: State, spec: Spec, picks: Assignment, rng: random.Random, tries: int = 1000) -> None:
-    """Random picks for a part whose options are too many to list, as often as it takes to find one that can be built."""
-    place, shared = state.tasks[0].place, dict(state.shared)
-    for _ in range(tries):
-        new = dict(shared)
-
-        def pick(site: str, domain: Domain) -> int:
-            if site not in new:  # noqa: B023
-                sizes = [raw_size(option) for option in domain.options]
-                new[site] = rng.choices(range(len(sizes)), weights=[float(n) for n in sizes])[0]  # noqa: B023
-            return new[site]  # noqa: B023
-
-        if _output(resolve(spec, pick, place), state.x) is not None:
-            picks.update(new)
-            return
-    raise SpaceError(
-        f"{place.path}: {type(spec).__name__} has {raw_size(spec):,} options, too many to list, and some cannot be built "
-        f"on {state.x}; narrow its choices to those that fit"
-    )
-
-
-def _walk_unlisted(state: State, part: Spec, picks: Assignment, choose: Choose, domains: dict[str, Domain]) -> Spec:
-    def pick(site: str, domain: Domain) -> int:
-        if site not in picks:
-            picks[site] = choose(site, domains[site], range(len(domain.options)))
-        return picks[site]
-
-    concrete: Spec = resolve(part, pick, state.tasks[0].place)
-    concrete.output(state.x)
-    return concrete

@@ -8,8 +8,8 @@ from typing import Any
 
 from archfront.space.architecture import Architecture
 from archfront.space.errors import SpaceError
+from archfront.space.limits import Bounds
 from archfront.space.space import Space, trial_pick
-from archfront.space.walk import Bounds
 
 from .connection import ray_module
 

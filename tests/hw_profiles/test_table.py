@@ -14,8 +14,10 @@ from archfront.hw_profiles.interpolate import Interpolator, features, spread_ord
 from archfront.hw_profiles.profile import LatencyError, local_profile
 from archfront.hw_profiles.protocol import REFERENCE, LatencyResult, Schedule, summarise
 from archfront.hw_profiles.runtimes import Workload
-from archfront.hw_profiles.table import FLOOR_MS, Block, LatencyTable
+from archfront.hw_profiles.table import FLOOR_MS, LatencyTable
+from archfront.hw_profiles.table_file import Block
 from archfront.space.architecture import Architecture
+from archfront.space.files import StorageError
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.convolution import ConvStem
@@ -308,8 +310,8 @@ def test_a_failed_write_leaves_the_old_table_and_nothing_else(tmp_path: Path, mo
     def full(*_: Any, **__: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match="No space left"):
         known().save(file)
     assert file.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["table.json"]
 

@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from archfront.hw_profiles.profile import LatencyError, local_profile
 from archfront.hw_profiles.protocol import Schedule, measure
-from archfront.hw_profiles.table import Block as Measured
 from archfront.hw_profiles.table import LatencyTable
+from archfront.hw_profiles.table_file import Block as Measured
 from archfront.space.architecture import Architecture
 from archfront.space.domains import one_of
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.operator.conv import Conv
 from archfront.space.library.stem.convolution import ConvStem
+from archfront.space.limits import Bounds
 from archfront.space.network import Network, Stage
 from archfront.space.space import Space
 from archfront.space.spec import Block
 from archfront.space.types import Feature, Image
-from archfront.space.walk import Bounds
 
 PROFILE = local_profile()
 

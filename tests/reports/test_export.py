@@ -183,6 +183,15 @@ def test_code_that_computes_something_else_is_refused_with_the_difference(
     assert not list(tmp_path.iterdir())
 
 
+def test_code_is_checked_where_torch_is_found_by_a_search_path_alone(
+    trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with PYTHONPATH or the packages of a user, which a clean interpreter does not look at."""
+    monkeypatch.setattr(sys, "executable", getattr(sys, "_base_executable", sys.executable))
+    found = export(ARCHITECTURE, trained.state_dict(), tmp_path, name="small", card={}, onnx=False)
+    assert found.differences["python"] <= 1e-5
+
+
 def test_code_that_needs_archfront_is_refused_with_what_python_says(
     trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,6 +158,26 @@ def test_an_unfinished_study_has_results_that_say_so(tmp_path: Path) -> None:
     assert "mine" in render(data)
 
 
+def test_a_study_none_of_whose_finalists_keeps_the_budget_is_not_called_unfinished(tmp_path: Path) -> None:
+    made = new_study(tmp_path, TRIALS[:2])
+    slow = [finalist(trial, 2.2, 0.9) for trial in TRIALS[:2]]
+    save_finalists(made, decide(slow, ("accuracy", "latency_ms"), Budget.parse(BUDGET)))
+    notes = " ".join(load_results(made).notes)
+    assert "None of the 2 networks that were fine-tuned and measured keeps the budget" in notes
+    assert "not finished" not in notes and "left the front" not in notes
+
+
+def test_a_renamed_study_keeps_its_trials_and_its_folder_may_be_given_as_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_study(tmp_path, TRIALS[:2])
+    monkeypatch.chdir(made.path)
+    assert len(read_trials(Study(Path()))) == 2
+    made.remember(stored_as="mine")
+    moved = made.path.rename(tmp_path / "moved")
+    assert len(read_trials(Study(moved))) == 2
+
+
 def test_a_study_without_trials_makes_an_empty_table_and_no_storage(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     data = load_results(study)

@@ -18,7 +18,7 @@ from torch import nn
 import archfront.space.library
 from archfront.reports.construction import Construction, Printer
 from archfront.reports.definitions import Definitions, global_names
-from archfront.reports.source import ExportError, source
+from archfront.reports.source import ExportError, check_name, source
 from archfront.space.architecture import Architecture
 from archfront.space.library.block.basic import BasicBlock
 from archfront.space.library.block.mbconv import MBConv
@@ -222,6 +222,13 @@ def test_library_modules_share_no_names_so_any_of_them_can_stand_in_one_file() -
 def test_names_that_cannot_be_a_function_and_a_file_are_refused(name: str) -> None:
     with pytest.raises(ExportError, match="name"):
         source(ARCHITECTURES["residual"], name=name)
+
+
+@pytest.mark.parametrize("name", ["match", "class", "two words", "3x", "_"])
+def test_the_name_that_is_suggested_is_one_that_works(name: str) -> None:
+    with pytest.raises(ExportError, match="expected a Python identifier such as '") as caught:
+        check_name(name)
+    check_name(str(caught.value).rpartition("such as ")[2].strip("'"))
 
 
 def test_globals_are_told_from_locals_of_the_same_name() -> None:

@@ -37,6 +37,11 @@ def test_a_bound_is_read_in_its_unit(text: str, metric: str, low: float, high: f
         ("fast", "cannot read 'fast'; write it like latency<=5ms"),
         ("params<=1M, params>=2M", "no params is both"),
         ("latency<=1.2.3ms", "'1.2.3' in 'latency<=1.2.3ms' is not a number"),
+        ("accuracy>=90", "'accuracy>=90' asks for 9000 %; write it like accuracy>=90% or accuracy>=0.9"),
+        ("accuracy>=101%", "'accuracy>=101%' asks for 101 %"),
+        ("energy<=5mJ", "unknown metric 'energy'; known: accuracy, "),
+        ("energy_mj<=5", "a search does not measure 'energy_mj' of every network; known: accuracy, "),
+        ("supernet_accuracy>=90%", "does not measure 'supernet_accuracy' of every network; did you mean 'accuracy'"),
     ],
 )
 def test_what_cannot_be_read_is_explained(text: str, message: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,18 @@ import pytest
 import torch
 
 from archfront.evaluators.accuracy import score
-from archfront.evaluators.train import read_checkpoint
+from archfront.evaluators.train import Diverged, read_checkpoint
 from archfront.hw_profiles.cost import cost
+from archfront.hw_profiles.metrics import Measurement
 from archfront.search.budget import BudgetError
 from archfront.search.config import ConfigError, StudyConfig
 from archfront.search.engine import Search
-from archfront.search.final import load_finalists
+from archfront.search.final import load_finalists, ranked_front
+from archfront.search.finishing import Finish
 from archfront.search.known import load_known
 from archfront.search.progress import Silent
 from archfront.search.study import Study, StudyError
+from archfront.space.architecture import Architecture
 from archfront.space.references import reference
 
 from .conftest import SPACE, keep_table, quick, study_at
@@ -106,12 +111,62 @@ def test_a_finished_search_is_not_done_again(finished: tuple[Search, Recorder]) 
 
 def test_more_trials_continue_a_finished_search(finished: tuple[Search, Recorder], tmp_path: Path) -> None:
     search, _ = finished
-    copy = tmp_path / search.study.path.name  # the name of the study in its storage is that of its folder
+    copy = tmp_path / "renamed"
     shutil.copytree(search.study.path, copy)
     more = search.config.model_copy(update={"search": search.config.search.model_copy(update={"trials": 15})})
     again, _ = run(copy, more)
     assert len(again.log.trials) == 15
     assert again.log.trials[:12] == search.log.trials
+
+
+def test_a_better_candidate_that_came_after_the_front_was_finished_becomes_a_finalist(
+    finished: tuple[Search, Recorder], tmp_path: Path
+) -> None:
+    first, _ = finished
+    copy = tmp_path / "renamed"
+    shutil.copytree(first.study.path, copy)
+    search = Search(Study(copy), first.config, Silent())
+    trials, before = search.log.trials, load_finalists(search.study)
+    known = {trial.architecture for trial in trials}
+    left = next(a for a in search.space if a not in known and search.region.accepts(a))
+    best = Measurement(1.0, "measured")
+    measurements = {**trials[0].measurements, search.config.rating: best}
+    more = [*trials, replace(trials[0], number=99, architecture=left, measurements=measurements)]
+    after = [finalist.number for finalist in Finish(search, search.raters).run(more)]
+    assert after[: len(before)] == [finalist.number for finalist in before]
+    assert 99 in after
+    assert {t.number for t in islice(ranked_front(more, search.metrics), search.config.final.members)} <= set(after)
+
+
+class Unlucky(Finish):
+    """Fine-tunes nothing but what it is told to."""
+
+    spared: frozenset[Architecture] = frozenset()
+
+    def _tuned(self, architecture: Architecture) -> dict[str, Measurement]:
+        if architecture not in self.spared:
+            raise Diverged("the loss became nan at step 7 of 40")
+        return super()._tuned(architecture)
+
+
+def test_a_member_whose_fine_tuning_diverges_is_replaced_by_the_next_best(
+    finished: tuple[Search, Recorder], tmp_path: Path
+) -> None:
+    first, _ = finished
+    copy = tmp_path / "study"
+    shutil.copytree(first.study.path, copy, ignore=shutil.ignore_patterns("final*"))
+    recorder = Recorder()
+    search = Search(Study(copy), first.config, recorder)
+    ranked = list(ranked_front(search.log.trials, search.metrics))
+    finish = Unlucky(search, search.raters)
+    with pytest.raises(
+        StudyError, match=r"none of the 6 best candidates could be fine-tuned; the first: .* step 7 of 40"
+    ):
+        finish.run(search.log.trials)
+    finish = Unlucky(search, search.raters)
+    finish.spared = frozenset(trial.architecture for trial in ranked[1:])
+    assert [finalist.number for finalist in finish.run(search.log.trials)] == [trial.number for trial in ranked[1:3]]
+    assert f"Network {ranked[0].number} is left out: the loss became nan at step 7 of 40" in recorder.notes
 
 
 def test_other_settings_under_the_same_name_are_refused(finished: tuple[Search, Recorder]) -> None:

@@ -7,8 +7,11 @@ import zlib
 import numpy as np
 import pytest
 
+from archfront.hw_profiles.cost import cost, part_cost
+from archfront.hw_profiles.metrics import METRICS
 from archfront.search.budget import Budget, BudgetError
 from archfront.search.feasible import Region
+from archfront.search.setting import NO_EXCESS
 from archfront.space import Architecture, Image, Network, Space, Stage, int_range, one_of
 from archfront.space.errors import SpaceError
 from archfront.space.library.block.mbconv import MBConv
@@ -59,6 +62,31 @@ def test_bound_out_of_reach_names_the_least_that_is_reached() -> None:
     least = min(totals(architecture)["macs"] for architecture in SPACE)
     with pytest.raises(BudgetError, match=rf"the least that it reaches is {least:.0f}"):
         region(f"macs<={least - 1:.0f}").check()
+
+
+def test_a_bound_of_zero_is_explained_as_well() -> None:
+    least = min(totals(architecture)["params"] for architecture in SPACE)
+    with pytest.raises(BudgetError, match=rf"keeps params <= 0: the least that it reaches is {least:.0f}\. Nearest"):
+        region("params<=0").check()
+
+
+def test_memory_out_of_reach_names_what_the_nearest_architecture_takes() -> None:
+    budget = Budget.parse("memory<=1KiB")
+
+    def excess(spec: Spec, x: FeatureType) -> tuple[float]:
+        return (float(not budget["peak_bytes"].holds(part_cost(spec, x).peak_bytes)),)
+
+    def exact(architecture: Architecture) -> dict[str, float]:
+        return {"peak_bytes": cost(architecture).peak_bytes}
+
+    shown = lambda name, value: f"{value:.0f} parts that need more memory"  # noqa: E731
+    none = Region(SPACE, budget, ("peak_excess",), excess, {"peak_excess": NO_EXCESS}, exact, shown)
+    with pytest.raises(
+        BudgetError, match=r"keeps peak_bytes <= 1 KiB: .* parts that need more memory\. Nearest"
+    ) as caught:
+        none.check()
+    nearest = cost(none.cheapest("peak_excess")).peak_bytes
+    assert f"peak_bytes {METRICS['peak_bytes'].format(nearest)}\n" in str(caught.value)
 
 
 def test_predicates_that_refuse_everything_end_the_check() -> None:

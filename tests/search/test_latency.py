@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from archfront.hw_profiles.profile import local_profile
-from archfront.hw_profiles.table import Block, LatencyTable, Net
+from archfront.hw_profiles.table import LatencyTable
+from archfront.hw_profiles.table_file import Block, Net
 from archfront.search.budget import Bound
 from archfront.search.config import LatencyConfig
 from archfront.search.latency import LatencyModel

@@ -48,7 +48,7 @@ def test_hypervolume_of_a_staircase_computed_by_hand() -> None:
     assert hypervolume(points, np.array([4.0, 4.0])) == 3 + 2 + 1
 
 
-@pytest.mark.parametrize("objectives", [1, 2, 3, 4])
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("seed", range(5))
 def test_hypervolume_equals_inclusion_exclusion(objectives: int, seed: int) -> None:
     points = np.random.default_rng(seed).random((9, objectives)) * 1.3  # some lie outside the reference box
@@ -57,7 +57,7 @@ def test_hypervolume_equals_inclusion_exclusion(objectives: int, seed: int) -> N
     assert hypervolume(points, reference) == pytest.approx(inclusion_exclusion(points, reference), rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("objectives", [2, 3])
+@pytest.mark.parametrize("objectives", [2, 3, 4])
 def test_the_curve_equals_the_hypervolume_of_every_prefix(objectives: int) -> None:
     points = np.random.default_rng(0).random((60, objectives)) * 1.2
     points[10] = points[5]

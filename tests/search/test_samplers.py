@@ -21,6 +21,7 @@ from archfront.search.trials import TrialLog
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
 from archfront.space.presets import preset_named
+from archfront.space.space import Space
 from archfront.space.types import Image
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -42,6 +43,31 @@ def test_the_surrogate_starts_with_as_many_random_candidates_as_the_population()
 def test_a_misspelt_sampler_gets_a_suggestion() -> None:
     with pytest.raises(ArchfrontError, match="did you mean 'surrogate'"):
         make_sampler("surogate", 4, seed=0)
+
+
+def test_a_budget_that_leaves_one_architecture_is_used_up_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mutations are looked for once, not as often as a mutation is tried."""
+    space = preset_named("micro").make(Image(1, 8, 8), 10)
+    (least, _) = space.graph.root.extremes(params := lambda spec, x: (part_cost(spec, x).params,), 1)
+
+    def known(architecture: Architecture) -> dict[str, float]:
+        return {"params": cost(architecture).params}
+
+    region = Region(space, Budget.parse(f"params<={least[0]:.0f}"), ("params",), params, {}, known, str)
+    log = TrialLog(f"{SCHEME}{tmp_path / 'study.journal'}", "s", ("accuracy", "flops"), make_sampler("random", 4, 0))
+    proposer = Proposer(space, region, log, "random", seed=0)
+    monkeypatch.setattr("archfront.space.space.TRIES", 20)
+    asked: list[Architecture] = []
+    mutate = Space.mutate
+    monkeypatch.setattr(Space, "mutate", lambda *given: asked.append(given[1]) or mutate(*given))
+    first = proposer.next()
+    assert first is not None
+    measured = {"supernet_accuracy": Measurement(0.5, "measured")}
+    proposer.record(first.architecture, Outcome(cost(first.architecture).measurements() | measured, "", 0.0))
+    assert proposer.next() is None
+    assert asked == [first.architecture]
 
 
 def test_a_search_tells_its_sampler_how_uncertain_values_are_also_when_it_goes_on(tmp_path: Path) -> None:

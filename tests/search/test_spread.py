@@ -16,8 +16,8 @@ from archfront.space.errors import ArchfrontError
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.convolution import ConvStem
+from archfront.space.limits import Bounds
 from archfront.space.types import Image
-from archfront.space.walk import Bounds
 
 
 @pytest.fixture(scope="module")

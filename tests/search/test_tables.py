@@ -14,7 +14,7 @@ import pytest
 
 from archfront.evaluators.table import NOTE, Table, TableError, directions
 from archfront.search.surrogate.sampler import SurrogateSampler
-from archfront.search.tables import Replay, Rows
+from archfront.search.tables import ROW, Replay, Rows
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -142,6 +142,19 @@ def test_the_reference_is_the_median_and_the_best_has_the_scale_0() -> None:
     assert replay.reference.tolist() == [2.0, 3.0]
     replay.run(replay.study(optuna.samplers.RandomSampler(seed=0)), 3)
     assert replay.most == 0  # no row is better than the median in both
+    assert replay.regret().tolist() == [0, 0, 0]  # so nothing can be missing
+
+
+def test_a_row_whose_evaluation_was_killed_never_counts_as_evaluated(table: Table, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    killed = Replay(table, OBJECTIVES)
+    trial = killed.study(optuna.samplers.RandomSampler(seed=0), storage).ask()
+    row = killed.row({site: trial.suggest_categorical(site, killed.labels[site]) for site in table.sites})
+    trial.set_user_attr(ROW, row)
+    for _ in range(2):  # the first to go on marks the trial as failed
+        again = Replay(table, OBJECTIVES)
+        again.study(optuna.samplers.RandomSampler(seed=0), storage)
+        assert again.rows == []
 
 
 def test_no_evaluation_breaks_the_budget_whatever_the_sampler_proposes(table: Table) -> None:

@@ -12,11 +12,11 @@ from archfront.space.errors import SpaceError
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.head.classifier import Classifier
 from archfront.space.library.stem.convolution import ConvStem
+from archfront.space.limits import Bounds
 from archfront.space.network import Network, Stage
 from archfront.space.space import Space
 from archfront.space.spec import Spec
 from archfront.space.types import FeatureType, Image
-from archfront.space.walk import Bounds
 
 SMALL = Space(
     Image(3, 8, 8),

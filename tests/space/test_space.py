@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from archfront.space import (
     Architecture,
+    Block,
+    Feature,
     Image,
     Network,
+    Positive,
+    ShapeError,
     Space,
     SpaceError,
     Stage,
@@ -26,7 +31,7 @@ from archfront.space import (
     tied,
     trial_pick,
 )
-from archfront.space.walk import Bounds
+from archfront.space.limits import Bounds
 
 from .brute import architectures
 from .conftest import SPACES, TinyConv, TinyGate, TinyHead, TinyHeads, TinyStem, small
@@ -83,6 +88,20 @@ def test_files_keep_spaces_and_architectures(space: Space, seed: int) -> None:
     assert again == architecture
     assert again.digest == architecture.digest
     assert Space.from_dict(json.loads(json.dumps(space.to_dict()))) == space
+
+
+@pytest.mark.parametrize("ratio", [one_of(1, 2), int_range(1, 2), shared(one_of(1, 2)), tied("ratio", one_of(1, 2)), 2])
+def test_whole_numbers_in_a_field_of_fractions_are_kept_by_files(ratio: float) -> None:
+    space = small(Stage(width=4, depth=2, block=TinyConv(gate=TinyGate(ratio=ratio))))
+    again = Space.from_dict(json.loads(json.dumps(space.to_dict())))
+    assert again == space
+    for architecture in space:
+        read = Architecture.from_dict(json.loads(json.dumps(architecture.to_dict())))
+        assert read.digest == architecture.digest
+        assert read in space and read in again
+        assert space.choices(read) == space.choices(architecture)
+        whole = {site: int(choice) for site, choice in space.choices(architecture).items()}
+        assert space.resolve(mapping_pick(whole)) == architecture
 
 
 @settings(max_examples=40, deadline=None)
@@ -200,6 +219,33 @@ def test_a_block_with_too_many_options_to_list_is_still_counted_and_sampled() ->
     assert space.size == 500 * 300
     assert space.sample(0) in space
     assert space.sample(0, over="sites") in space
+
+
+class TinyRare(Block):
+    """Cannot be built with two of its 128,000 ways to be chosen."""
+
+    a: Positive = 1
+    b: Positive = 1
+    c: Positive = 1
+
+    def output(self, x: Feature) -> Feature:
+        if (self.a, self.b) == (1, 1) and self.c < 3:
+            raise ShapeError("c is 3 or more where a and b are 1")
+        return x
+
+    def build(self, x: Feature) -> nn.Module:
+        return nn.Identity()
+
+
+def test_a_choice_that_cannot_be_built_among_too_many_to_list_is_an_error_of_the_space() -> None:
+    block = TinyRare(a=int_range(1, 40), b=int_range(1, 40), c=int_range(1, 80))
+    space = small(Stage(width=4, block=block))
+    with pytest.raises(SpaceError, match=r"TinyRare has 128,000 options, too many to list, and some cannot be built"):
+        space.resolve(lambda site, domain: domain.options[0])
+    bounds = Bounds(lambda spec, x: (0.0,), np.array([-np.inf]), np.array([1.0]))
+    firsts = iter([0] * 3 + [39] * 300)  # turns back once
+    found = space.at(space.graph.walk(lambda site, domain, options: next(firsts), space._domains, bounds))
+    assert found in space
 
 
 @pytest.mark.parametrize("depth", [one_of(2), int_range(2, 2)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from torch import nn
 
@@ -21,6 +23,7 @@ from archfront.space import (
     registry,
 )
 from archfront.space.network import leaves
+from archfront.space.serial import decode
 
 from .conftest import TinyConv, TinyGate, TinyHead, TinyHeads, TinyStem
 
@@ -58,6 +61,8 @@ def test_wrong_values_are_refused_with_the_field_and_what_would_fit(make: object
         (lambda: one_of(), "at least one value"),
         (lambda: one_of(3, 3), "lists a value twice"),
         (lambda: one_of(1, one_of(2, 3)), "not domains"),
+        (lambda: one_of([3, 5, 7]), r"a list is no value: write one_of\(3, 5, 7\)"),
+        (lambda: one_of(3, {5}), r"a set is no value: write one_of\(5\)"),
         (lambda: int_range(3, 1), "is empty"),
     ],
 )
@@ -128,6 +133,21 @@ def test_an_unknown_block_in_a_file_names_path_and_nearest() -> None:
         Space.from_dict(data)
     with pytest.raises(SpaceError, match="schema 7"):
         Space.from_dict({**data, "schema": 7})
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"int_range": [1]}, r"kernel: 'int_range' needs a list of 2 or 3 values, got \[1\]"),
+        ({"int_range": 3}, "kernel: 'int_range' needs a list of 2 or 3 values, got 3"),
+        ({"one_of": 3}, "kernel: 'one_of' needs a list of values, got 3"),
+        ({"one_of": "35"}, "kernel: 'one_of' needs a list of values, got '35'"),
+        ({"repeat": 1, "times": {"one_of": ["a", 2]}}, "kernel: 'repeat' needs 'times' with a domain of integers"),
+    ],
+)
+def test_a_choice_in_a_file_that_is_none_is_explained_with_its_path(written: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        decode({"type": "TinyConv", "kernel": written}, "block")
 
 
 def test_two_blocks_of_one_name_are_refused() -> None:

@@ -18,10 +18,10 @@ from archfront.hw_profiles.cost import cost, part_cost
 from archfront.search.cluster.connection import Cluster
 from archfront.search.cluster.tune import architecture, param_space
 from archfront.space.errors import SpaceError
+from archfront.space.limits import Bounds
 from archfront.space.presets import PRESETS
 from archfront.space.space import Space
 from archfront.space.types import Image
-from archfront.space.walk import Bounds
 
 ROOT = Path(__file__).parents[3]
 

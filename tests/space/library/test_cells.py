@@ -25,12 +25,12 @@ from archfront.space.library.operator.skip import Skip
 from archfront.space.library.operator.stacked_separable import StackedSeparable
 from archfront.space.library.stem.convolution import ConvStem
 from archfront.space.library.topology.cells import NASNET_OPERATORS, CellModule, Cells, StackedCells
+from archfront.space.limits import Bounds
 from archfront.space.network import Network
 from archfront.space.references import reference
 from archfront.space.space import Space
 from archfront.space.spec import Spec
 from archfront.space.types import Feature, FeatureType, Image, Pyramid
-from archfront.space.walk import Bounds
 
 from .. import brute
 
