@@ -159,7 +159,7 @@ class Setting:
 
     def _exact_costs(self, spec: Spec, x: FeatureType) -> tuple[float, float, float]:
         counted = part_cost(spec, x)
-        return counted.params, counted.macs, float(not self.budget["peak_bytes"].holds(counted.peak_bytes))
+        return counted.params, counted.macs, float(counted.peak_bytes > self.budget["peak_bytes"].high)
 
     def _part_costs(self, spec: Spec, x: FeatureType) -> Sequence[float]:
         params, macs, excess = self._exact_costs(spec, x)

@@ -83,7 +83,7 @@ def reach(
     """Print the exact least and greatest cost in a space, and how much of it a budget leaves."""
     from archfront.console import make_reporter
     from archfront.hw_profiles.metrics import metric
-    from archfront.search.budget import Budget
+    from archfront.search.budget import Budget, BudgetError
     from archfront.search.feasible import Region
 
     space = _open(name, input, classes)
@@ -95,7 +95,14 @@ def reach(
     def shown(of: str, value: float) -> str:
         return metric(of).format(value)
 
-    region = Region(space, Budget.parse(budget), ("params", "macs"), _costs, {}, _counts, shown)
+    bounds = Budget.parse(budget)
+    unknown = [bound.metric for bound in bounds.bounds if bound.metric not in _counts(space.sample(0))]
+    if unknown:
+        raise BudgetError(
+            f"budget: {', '.join(unknown)} cannot be counted, and this command measures nothing; bound params, flops, "
+            "activations or memory here, and anything in archfront search"
+        )
+    region = Region(space, bounds, ("params", "macs"), _costs, {}, _counts, shown)
     found = region.reach()
     region.check()
     kept = sum(region.accepts(space.sample(seed, over="sites")) for seed in range(1000)) / 1000 if budget else 1.0

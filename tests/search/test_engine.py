@@ -70,6 +70,16 @@ def test_every_candidate_keeps_the_exact_budget_and_none_comes_twice(finished: t
         assert trial.choices == search.space.choices(trial.architecture)
 
 
+def test_a_least_memory_is_kept_by_whole_networks_whatever_their_parts_need(tmp_path: Path, space_file: Path) -> None:
+    search = Search(Study(tmp_path / "study"), quick(space_file), Silent())
+    peaks = sorted(cost(architecture).peak_bytes for architecture in search.space)
+    half = peaks[len(peaks) // 2]
+    bounded = Search(Study(tmp_path / "study"), quick(space_file, budget=f"memory>={half}"), Silent())
+    bounded.exact_region.check()
+    kept = [architecture for architecture in bounded.space if bounded.exact_region.accepts(architecture)]
+    assert len(kept) == sum(peak >= half for peak in peaks)
+
+
 def test_the_space_and_the_reach_of_the_budget_are_told_before_anything_is_trained(
     finished: tuple[Search, Recorder],
 ) -> None:
