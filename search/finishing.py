@@ -15,6 +15,7 @@ from archfront.evaluators.task import NonFiniteError
 from archfront.evaluators.train import Diverged
 from archfront.hw_profiles.cost import cost
 from archfront.hw_profiles.metrics import Measurement, metric
+from archfront.hw_profiles.profile import LatencyError
 from archfront.space.architecture import Architecture
 
 from .budget import BudgetError
@@ -54,14 +55,16 @@ class Finish:
             save_finalists(study, finalists)
         if not finalists:
             first = next(iter(self._failed.values()))
-            raise StudyError(f"none of the {len(ranked)} best candidates could be fine-tuned; the first: {first}")
+            raise StudyError(
+                f"none of the {len(ranked)} best candidates could be fine-tuned and run; the first: {first}"
+            )
         if not any(finalist.picked for finalist in finalists):
             raise BudgetError(self._nothing_left(finalists))
         return finalists
 
     def _next(self, ranked: Iterable[Trial], finalists: Iterable[Finalist]) -> list[Trial]:
         """The trials that are no finalists yet among the best ones: as many as there are members, without those that
-        turned out to break the budget, or could not be fine-tuned."""
+        turned out to break the budget, or could not be fine-tuned or run."""
         measured = {finalist.architecture: finalist.values for finalist in finalists}
         lost = {architecture for architecture, values in measured.items() if self.setting.budget.broken(values)}
         hopeful = (trial for trial in ranked if trial.architecture not in lost | self._failed.keys())
@@ -73,14 +76,30 @@ class Finish:
         tuned = self._all_tuned(trials)
         before = load_known(self.setting.study)
         known = {name: network for name, network in self.setting.references.items() if name not in before}
-        measured = self.setting.latency.measure([*(trial.architecture for trial, _ in tuned), *known.values()])
-        latencies = zip(known.items(), measured[len(tuned) :], strict=True)
-        found = {name: {**cost(network).measurements(), "latency_ms": ms} for (name, network), (ms, _) in latencies}
+        numbers = {trial.architecture: trial.number for trial, _ in tuned}
+
+        def left_out(architecture: Architecture, error: LatencyError) -> None:
+            if architecture not in numbers:
+                raise error  # a published network, which somebody asked for
+            self._leave_out(numbers[architecture], architecture, error)
+
+        measured = self.setting.latency.measure([*numbers, *known.values()], left_out)
+        found = {
+            name: {**cost(network).measurements(), "latency_ms": measured[network][0]}
+            for name, network in known.items()
+            if network in measured
+        }
         save_known(self.setting.study, before | found)
         return [
             Finalist(trial.number, trial.architecture, {**trial.measurements, **own, "latency_ms": ms}, noisy=noisy)
-            for (trial, own), (ms, noisy) in zip(tuned, measured[: len(tuned)], strict=True)
+            for trial, own in tuned
+            if trial.architecture in measured
+            for ms, noisy in [measured[trial.architecture]]
         ]
+
+    def _leave_out(self, number: int, architecture: Architecture, error: Exception) -> None:
+        self._failed[architecture] = str(error)
+        self.setting.reporter.note(f"Network {number} is left out: {error}")
 
     def _all_tuned(self, trials: Sequence[Trial]) -> list[tuple[Trial, dict[str, Measurement]]]:
         """The trials with what fine-tuning made of them, but for those whose training diverged."""
@@ -90,8 +109,7 @@ class Finish:
                 try:
                     tuned.append((trial, own := self._tuned(trial.architecture)))
                 except (Diverged, NonFiniteError) as error:
-                    self._failed[trial.architecture] = str(error)
-                    self.setting.reporter.note(f"Network {trial.number} is left out: {error}")
+                    self._leave_out(trial.number, trial.architecture, error)
                     continue
                 advance(number + 1, metric("accuracy").format(own["accuracy"].value))
         return tuned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import product
@@ -147,16 +147,28 @@ class LatencyModel:
         """The calibrated prediction for a network."""
         return self.table.predict(architecture)
 
-    def measure(self, architectures: Sequence[Architecture]) -> list[tuple[Measurement, bool]]:
-        """The measured latency of whole networks, in one interleaved run; and whether the machine was noisy."""
+    def measure(
+        self, architectures: Iterable[Architecture], failed: Callable[[Architecture, LatencyError], None]
+    ) -> dict[Architecture, tuple[Measurement, bool]]:
+        """The measured latency of whole networks, in one interleaved run; and whether the machine was noisy.
+
+        Args:
+            failed: told about networks that the device cannot run; they are left out.
+        """
         schedule = Schedule(
             max_seconds=self.config.final_seconds, processes=self.config.processes, seed=self.seed, target=0.02
         )
         named = {architecture.digest: architecture for architecture in architectures}
         with self.where() as device, self.reporter.track("Measuring the front", 1) as advance:
-            results = measure(named, self.profile, schedule, _shown(advance), device=device)
-        found = [results[architecture.digest] for architecture in architectures]
-        return [(result.measurement(), result.noisy) for result in found]
+            results = measure(
+                named,
+                self.profile,
+                schedule,
+                _shown(advance),
+                failed=lambda digest, error: failed(named[digest], error),
+                device=device,
+            )
+        return {named[digest]: (result.measurement(), result.noisy) for digest, result in results.items()}
 
     # ------------------------------------------------------------------ sums and values
 

@@ -16,6 +16,8 @@ from archfront.evaluators.accuracy import score
 from archfront.evaluators.train import Diverged, read_checkpoint
 from archfront.hw_profiles.cost import cost
 from archfront.hw_profiles.metrics import Measurement
+from archfront.hw_profiles.profile import LatencyError
+from archfront.hw_profiles.runtimes import RUNTIMES
 from archfront.search.budget import BudgetError
 from archfront.search.config import ConfigError, StudyConfig
 from archfront.search.engine import Search
@@ -170,13 +172,36 @@ def test_a_member_whose_fine_tuning_diverges_is_replaced_by_the_next_best(
     ranked = list(ranked_front(search.log.trials, search.metrics))
     finish = Unlucky(search, search.raters)
     with pytest.raises(
-        StudyError, match=r"none of the 6 best candidates could be fine-tuned; the first: .* step 7 of 40"
+        StudyError, match=r"none of the 6 best candidates could be fine-tuned and run; the first: .* step 7 of 40"
     ):
         finish.run(search.log.trials)
     finish = Unlucky(search, search.raters)
     finish.spared = frozenset(trial.architecture for trial in ranked[1:])
     assert [finalist.number for finalist in finish.run(search.log.trials)] == [trial.number for trial in ranked[1:3]]
     assert f"Network {ranked[0].number} is left out: the loss became nan at step 7 of 40" in recorder.notes
+
+
+def test_a_member_that_the_device_cannot_run_is_replaced_by_the_next_best(
+    finished: tuple[Search, Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = finished
+    copy = tmp_path / "study"
+    shutil.copytree(first.study.path, copy, ignore=shutil.ignore_patterns("final*"))
+    recorder = Recorder()
+    search = Search(Study(copy), first.config, recorder)
+    ranked = list(ranked_front(search.log.trials, search.metrics))
+    runtime = type(RUNTIMES[search.latency.profile.runtime])
+    convert = runtime.prepare
+
+    def refuse(self: object, name: str, *arguments: Any) -> Any:
+        if name == ranked[0].architecture.digest:
+            raise LatencyError("operator Round is not supported")
+        return convert(self, name, *arguments)
+
+    monkeypatch.setattr(runtime, "prepare", refuse)
+    numbers = [finalist.number for finalist in Finish(search, search.raters).run(search.log.trials)]
+    assert sorted(numbers) == sorted(trial.number for trial in ranked[1:3])
+    assert f"Network {ranked[0].number} is left out: operator Round is not supported" in recorder.notes
 
 
 def test_other_settings_under_the_same_name_are_refused(finished: tuple[Search, Recorder]) -> None:
