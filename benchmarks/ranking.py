@@ -333,7 +333,8 @@ class Ranking:
     def _group(self, group: str, accuracies: audit.Floats) -> Figures:
         """What is said of a group of networks; accuracies (seeds, networks)."""
         macs = [cost(a).macs for a in self.groups[group]]
-        rho, tau = audit.ceiling(accuracies, audit.bootstrap(len(macs)))
+        draws = audit.bootstrap(len(macs))
+        rho, tau = audit.ceiling(accuracies, draws)
         return {
             f"{group}: networks": len(macs),
             f"{group}: multiply-adds": f"{min(macs):,} to {max(macs):,}",
@@ -341,6 +342,7 @@ class Ranking:
             f"{group}: deviation over networks": float(accuracies.mean(0).std(ddof=1)),
             f"{group}: deviation over seeds": float(np.sqrt(accuracies.var(0, ddof=1).mean())),
             f"{group}: between seeds": f"Spearman {_text(rho)}, Kendall {_text(tau)}",
+            f"{group}: between seeds, beyond macs": _text(audit.beyond(accuracies[1:], macs, accuracies[0], draws)),
         }
 
 
@@ -375,6 +377,7 @@ def _table(architectures: Sequence[Architecture], accuracies: audit.Floats, rows
             "each supernet": " ".join(f"{rho:.2f}" for rho in each) if len(each) > 1 else "",
             "of the ceiling": f"{found.spearman.value / limit:.0%}" if limit > 0 else "",
             "above macs": _text(audit.advantage(ratings, macs, truth, draws)),
+            "beyond macs": _text(audit.beyond(ratings, macs, truth, draws)),
             "recall": round(found.recall, 2),
             "regret": round(found.regret, 3),
             "training s": "" if row.seconds is None else round(row.seconds),

@@ -85,6 +85,17 @@ def advantage(rating: ArrayLike, other: ArrayLike, accuracy: ArrayLike, draws: D
     return _estimate(value, spearman(a[:, draws], c[draws]).mean(0) - spearman(b[draws], c[draws]))
 
 
+def beyond(rating: ArrayLike, known: ArrayLike, accuracy: ArrayLike, draws: Draws) -> Estimate:
+    """What a rating tells of accuracy that `known` does not: their partial rank correlation, given `known`.
+
+    0 where it tells no more, 1 where it orders what `known` leaves open as accuracy does. Where counting alone comes near
+    the ceiling, correlations can lie close together although one rating knows much that the other does not. Of
+    (trainings, architectures) the mean over trainings. Kendall, 1942, Partial Rank Correlation.
+    """
+    a, b, c = np.atleast_2d(ranks(rating)), ranks(known), np.asarray(accuracy, float)
+    return _estimate(partial(a, b, c).mean(), partial(a[:, draws], b[draws], c[draws]).mean(0))
+
+
 def ceiling(accuracies: ArrayLike, draws: Draws) -> tuple[Estimate, Estimate]:
     """Spearman's rho and Kendall's tau between trainings that differ in their seed alone, the mean over pairs of seeds.
 
@@ -119,6 +130,13 @@ def spearman(a: Floats, b: Floats) -> Floats:
     """Spearman's rho along the last dimension."""
     a, b = (ranks(values) for values in (a, b))
     return _cosine(a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True))
+
+
+def partial(a: Floats, given: Floats, b: Floats) -> Floats:
+    """Spearman's rho of a and b without what both have from `given`, along the last dimension; 0 where that is all."""
+    ab, ag, bg = spearman(a, b), spearman(a, given), spearman(b, given)
+    rest = np.sqrt(np.clip(1 - ag**2, 0, None) * np.clip(1 - bg**2, 0, None))
+    return np.where(rest > 1e-9, (ab - ag * bg) / np.where(rest > 1e-9, rest, 1.0), 0.0)
 
 
 def kendall(a: Floats, b: Floats) -> Floats:

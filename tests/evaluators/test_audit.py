@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from archfront.evaluators.audit import advantage, agreement, bootstrap, ceiling, kendall, ranks, spearman
+from archfront.evaluators.audit import (
+    advantage,
+    agreement,
+    beyond,
+    bootstrap,
+    ceiling,
+    kendall,
+    partial,
+    ranks,
+    spearman,
+)
 
 RNG = np.random.default_rng(0)
 PAIRS = [
@@ -101,6 +111,29 @@ def test_the_advantage_over_itself_is_nothing_and_over_noise_is_sure() -> None:
     assert 0 < found.low < found.value < found.high
     expected = stats.spearmanr(rating, accuracy).statistic - stats.spearmanr(noise, accuracy).statistic
     assert found.value == pytest.approx(expected)
+
+
+def test_a_partial_correlation_is_that_of_what_a_regression_on_the_known_leaves() -> None:
+    rng = np.random.default_rng(3)
+    size, depth = rng.normal(size=(2, 40))
+    accuracy, rating = 2 * size + depth, size + depth + rng.normal(size=40)
+
+    def rest(values: np.ndarray) -> np.ndarray:
+        known = np.stack([ranks(size), np.ones(40)], 1)
+        return ranks(values) - known @ np.linalg.lstsq(known, ranks(values), rcond=None)[0]
+
+    expected = np.corrcoef(rest(rating), rest(accuracy))[0, 1]
+    assert float(partial(rating, size, accuracy)) == pytest.approx(expected)
+    found = beyond([rating, rating], size, accuracy, bootstrap(40))
+    assert found.value == pytest.approx(expected)
+    assert 0 < found.low < found.value < found.high
+
+
+def test_counting_itself_tells_nothing_beyond_counting() -> None:
+    size = np.arange(20.0)
+    accuracy = size + np.random.default_rng(4).normal(size=20)
+    assert beyond(size**3, size, accuracy, bootstrap(20, 50)) == (0, 0, 0)
+    assert beyond(accuracy, size, accuracy, bootstrap(20, 50)).value == pytest.approx(1)
 
 
 def test_the_ceiling_is_the_mean_over_pairs_of_seeds() -> None:
