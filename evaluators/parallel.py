@@ -84,7 +84,7 @@ def most_processes(batch_size: int, least: int = 32) -> int:
 
 @contextmanager
 def joined(rank: int, size: int, meeting: Path) -> Iterator[Group]:
-    """Meet the other processes; they run over GPUs of their own where there are any, else over threads of their own.
+    """Meet the other processes. Tensors on GPUs go by NCCL, each process on a GPU of its own, others by Gloo.
 
     Args:
         rank: of this process.
@@ -94,7 +94,7 @@ def joined(rank: int, size: int, meeting: Path) -> Iterator[Group]:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", socket.if_indextoname(1))  # the loopback: nobody else may join
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // size))
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
     try:
         yield Peers(rank, size)
@@ -113,11 +113,13 @@ def helped(command: Sequence[str], size: int, identity: str) -> Iterator[Group]:
         identity: what is trained; the others must be about to train the same.
 
     Raises:
-        SupernetError: one of the others ended, or trains something else; says what it said.
+        SupernetError: there are fewer GPUs; or one of the others ended, or trains something else: says what it said.
     """
     if size == 1:
         yield ALONE
         return
+    if 0 < torch.cuda.device_count() < size:
+        raise SupernetError(f"{size} processes need {size} GPUs, and there are {torch.cuda.device_count()}")
     with tempfile.TemporaryDirectory(prefix="archfront-") as folder:
         meeting = Path(folder) / "meeting"
         helpers = [_Helper([*command, str(rank), str(size), str(meeting)], rank) for rank in range(1, size)]

@@ -22,6 +22,8 @@ from archfront.search.study import Study
 from .conftest import keep_table, study_at
 from .forks import forked, killed, wait_until
 
+pytestmark = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need a GPU each, or none")
+
 
 class Helped(Silent):
     """Tells the first step of training the supernet how to disturb it."""
