@@ -104,6 +104,8 @@ class Raters:
             return
         own, track = self.config.supernet, self.setting.reporter.track
         size = own.processes or most_processes(own.batch_size)
+        if size > 1:
+            self.setting.reporter.note(f"{size} processes train the supernet together; starting the others")
         command = [sys.executable, "-m", "archfront.search.along", str(self.setting.study.path)]
         with (
             helped(command, size, training.identity) as group,
