@@ -23,7 +23,7 @@ from archfront.space.files import write_text
 from archfront.space.space import Space
 
 from .finalists import default_name, export_network, finalist_of
-from .options import base_config, configure, default_folder, find_study
+from .options import base_config, check_known, configure, default_folder, find_study, folder_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,8 @@ def run(
         data: "digits", an image folder, parquet, .npz, or IDX files.
         budget: such as "latency<=5ms, params<=2M".
         device: the profile that latency is measured on.
-        study: the folder; by default runs/SPACE-DATA. What is not given here is taken from the study if it exists.
+        study: the folder, or the name in ./runs of an existing one; by default runs/SPACE-DATA. What is not given here
+            is taken from the study if it exists.
         config: a study.toml, or a `StudyConfig`, that the other arguments change.
         reporter: where progress goes; nowhere by default.
         threads: of torch, while searching. One is fastest for small networks on most processors.
@@ -117,12 +118,15 @@ def run(
         ArchfrontError: other bad input, or a study that cannot be used.
     """
     given = {"data": data, "budget": budget, "device": device, **options}
+    folder = None if study is None else folder_of(study)
+    if folder is not None:
+        check_known(folder, (config, space, *given.values()))
     if isinstance(space, Space):
-        if study is None:
+        if folder is None:
             raise StudyError("a Space object needs study=...: the folder where the space is kept")
-        space = _kept(space, Path(study))
-    settings = configure(base_config(config, study), {"space": space, **given})
-    return search(Study(Path(study) if study else default_folder(settings)), settings, reporter or Silent(), threads)
+        space = _kept(space, folder)
+    settings = configure(base_config(config, folder), {"space": space, **given})
+    return search(Study(folder or default_folder(settings)), settings, reporter or Silent(), threads)
 
 
 def search(study: Study, config: StudyConfig, reporter: Reporter, threads: int = 1) -> Result:
@@ -175,7 +179,7 @@ def _kept(space: Space, folder: Path) -> str:
     """Keep a space in the folder of its study; the name of the file."""
     file = folder / "space.json"
     text = json.dumps(space.to_dict(), indent=1) + "\n"
-    if file.exists() and file.read_text() != text:
+    if file.exists() and file.read_text() != text and Study(folder).begun:
         raise StudyError(f"{folder} was started on another space ({file}); choose another folder")
     write_text(file, text)
     return str(file)

@@ -116,18 +116,20 @@ class Lines:
         """A line after `PATIENCE` seconds, one more every `EVERY`, and one at the end if there was any."""
         start = self.clock()
         due = start + PATIENCE
-        first: int | None = None  # steps that a run before this one made say nothing about its speed
+        first: tuple[int, float] | None = None  # what was done when it was first told says nothing about the speed
 
         def advance(done: int, detail: str, total: int | None = total) -> None:
             nonlocal due, first
-            first = done - 1 if first is None else first
             now = self.clock()
+            first = first or (done, now)
             if now < due or done == total:
                 return
             due = now + EVERY
             known = total if total is not None and 0 < done <= total else None
             steps = f"{done:,}" if known is None else f"{done:,}/{known:,}"
-            left = "" if known is None else f", {clock_time((known - done) * (now - start) / (done - first))} left"
+            left = ""
+            if known is not None and done > first[0]:
+                left = f", {clock_time((known - done) * (now - first[1]) / (done - first[0]))} left"
             self.note(f"{title}: {steps}{left}{f', {detail}' if detail else ''}")
 
         yield advance

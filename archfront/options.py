@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def base_config(config: StudyConfig | str | Path | None, study: str | Path | Non
     if config is not None:
         return load(config)
     if study is not None and Study(Path(study)).config_file.exists():
-        return Study(Path(study)).config
+        return load(Study(Path(study)).config_file)
     return StudyConfig()
 
 
@@ -96,18 +96,45 @@ def default_folder(config: StudyConfig, name: str | None = None) -> Path:
     return RUNS / re.sub(r"[^A-Za-z0-9._-]+", "-", f"{space}-{data}").strip("-.")
 
 
+def folder_of(given: str | Path) -> Path:
+    """The folder that a study is meant by: itself, its name in `runs`, or its study.toml; `given` where there is none."""
+    path = Path(given)
+    if not path.exists() and (RUNS / path).is_dir():
+        path = RUNS / path
+    return path.parent if path.is_file() and path.name == "study.toml" else path
+
+
 def find_study(given: str | Path) -> Study:
     """An existing study by its folder, or by its name in `runs`.
 
     Raises:
         StudyError: there is none.
     """
-    path = Path(given)
-    if not path.exists() and (RUNS / path).is_dir():
-        path = RUNS / path
-    if path.is_file() and path.name == "study.toml":
-        path = path.parent
+    path = folder_of(given)
     if not path.exists():
-        there = sorted(found.parent.name for found in RUNS.glob("*/study.toml"))
-        raise StudyError(f"there is no study {str(given)!r}{nearest(str(given), there)}")
+        raise StudyError(f"there is no study {str(given)!r}{nearest(str(given), _there())}")
     return Study.open(path)
+
+
+def check_known(folder: Path, given: Iterable[Any]) -> None:
+    """Refuse to begin a study in `folder` by its name alone: whoever names one and says nothing else means to go on.
+
+    Args:
+        given: the settings that came with it, None where one did not.
+
+    Raises:
+        StudyError: there is no study, and no setting for a new one.
+    """
+    study = Study(folder)
+    if study.of_table:
+        _ = Study.open(folder)  # says what it is
+    if not study.config_file.exists() and all(value is None for value in given):
+        raise StudyError(
+            f"there is no study {str(folder)!r} to go on with, and a new one takes settings, such as space and data, or a "
+            f"config{nearest(folder.name, _there())}"
+        )
+
+
+def _there() -> list[str]:
+    """The names of the studies in `runs`."""
+    return sorted(found.parent.name for found in RUNS.glob("*/study.toml"))

@@ -29,6 +29,10 @@ class TableError(ArchfrontError, ValueError):
     """A table that cannot be read, or a question that it cannot answer."""
 
 
+class NothingKeptError(TableError):
+    """Bounds that no row of a table keeps."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Architectures that were evaluated, one a row, each combination of choices at most once.
@@ -124,7 +128,8 @@ class Table:
         """The rows that keep bounds on columns, such as "latency_ms<=5, connected>=1".
 
         Raises:
-            TableError: the bounds cannot be read, or leave nothing; then with the best that each column reaches.
+            TableError: the bounds cannot be read.
+            NothingKeptError: they leave nothing; with the best that each column reaches.
         """
         kept = np.ones(len(self), dtype=bool)
         reach = []
@@ -137,7 +142,7 @@ class Table:
             kept &= values <= float(limit) if sign == "<=" else values >= float(limit)
             reach.append(f"{name} reaches {values.min() if sign == '<=' else values.max():g}")
         if not kept.any():
-            raise TableError(f"no row keeps {budget}; {', '.join(reach)}")
+            raise NothingKeptError(f"no row keeps {budget}; {', '.join(reach)}")
         return Table(self.frame[kept].reset_index(drop=True), self.sites)
 
     def choices(self, row: int) -> dict[str, Any]:

@@ -277,7 +277,7 @@ def _told(launch: Launch, progress: Progress | None, schedule: Schedule, models:
     def step(plan: worker.Plan | worker.Endurance) -> Mapping[str, Any]:
         nonlocal done
         if progress:
-            progress(done, max(schedule.processes, done + 1), f"timing {models} models")
+            progress(done, max(schedule.processes, done + 1), f"timing {models} model{'s' if models > 1 else ''}")
         done += 1
         return launch(plan)
 

@@ -48,7 +48,8 @@ def row(rating: Mapping[str, Any]) -> dict[str, str]:
         "title": rating["title"],
         "spearman": interval(rating["spearman"]),
         "kendall": interval(rating["kendall"]),
-        "recall": f"{rating['recall']:.0%}",
+        "beyond": interval(rating["beyond"]) if rating.get("beyond") else "–",  # which older audits do not have
+        "recall": f"{100 * rating['recall']:.0f} %",
         "regret": f"{100 * rating['regret']:.1f}",
     }
 
@@ -56,7 +57,7 @@ def row(rating: Mapping[str, Any]) -> dict[str, str]:
 def interval(estimate: Sequence[float]) -> str:
     """A correlation with its interval."""
     value, low, high = estimate
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})".replace("-", "\u2212")
 
 
 def scatter(networks: Sequence[Mapping[str, Any]], rating: str) -> Markup:

@@ -33,15 +33,20 @@ OWN_KEYS = {
 
 
 def own_card(
-    architecture: Architecture, name: str, params: int, opset: int | None, differences: Mapping[str, float]
+    architecture: Architecture,
+    name: str,
+    params: int,
+    opset: int | None,
+    differences: Mapping[str, float],
+    data: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The part of a card that follows from the architecture and from the checks of its files."""
+    """The part of a card that follows from the architecture, from the checks of its files and from `data`."""
     packages = ("archfront", "torch", *(("onnx", "onnxscript", "onnxruntime") if opset else ()))
     return {
         "schema": SCHEMA,
         "name": name,
         "digest": architecture.digest,
-        "input": {"shape": ["N", *architecture.input.shapes[0]], "dtype": "float32"},
+        "input": {"shape": ["N", *architecture.input.shapes[0]], "dtype": "float32"} | _preparation(data),
         "output": {"shapes": [["N", *shape] for shape in architecture.output.shapes]},
         "params": params,
         "architecture": architecture.to_dict(),
@@ -84,9 +89,9 @@ def describe(card: Mapping[str, Any]) -> str:
     if "classes" in data:
         lines.append(f"Classes: {', '.join(map(str, data['classes']))}.")
     if "normalise" in data:
-        lines.append(
-            f"Normalise images x first, channel by channel: (x / {data['normalise'].get('scale', 1):g} - mean) / std"
-        )
+        prepared = _preparation(data)
+        lines.append(f"Normalise images x first, channel by channel: {prepared['normalised']}")
+        lines.append(f"    x     {prepared['x']}")
         for key in ("mean", "std"):
             lines.append(f"    {key:<4}  {', '.join(f'{value:.6g}' for value in data['normalise'][key])}")
     if metrics:
@@ -94,6 +99,19 @@ def describe(card: Mapping[str, Any]) -> str:
         lines.append("Metrics:")
         lines += [f"    {name:<{width}}  {_printed(name, entry)}" for name, entry in metrics.items()]
     return "\n".join(lines)
+
+
+def _preparation(data: Mapping[str, Any]) -> dict[str, str]:
+    """How images become inputs: what to compute, and of which values, those that archfront loaded."""
+    if "normalise" not in data:
+        return {}
+    scale = data["normalise"].get("scale", 1)
+    if scale == 1:
+        return {"normalised": "(x - mean) / std", "x": "the values that the data set stores"}
+    values = f"0 to {scale:g}, as in 8-bit images"
+    if data.get("source") == "digits":
+        values = "scikit-learn's digits, which are 0 to 16, times 15"
+    return {"normalised": f"(x / {scale:g} - mean) / std", "x": values}
 
 
 def _printed(name: str, measurement: Mapping[str, Any]) -> str:

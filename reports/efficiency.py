@@ -30,9 +30,10 @@ TERMS = {
 def waterline_figure(
     kernels: Sequence[Kernel], peaks: Peaks, level: Level = "cache", title: str = "Waterline"
 ) -> Figure:
-    """A bar a kernel, as wide as its bytes and as high as its intensity; bars below the line wait for memory.
+    """A bar a kernel, as wide as its bytes and as high as its intensity, coloured by what it waits for at `level`.
 
-    The kernels may be measured or modelled, fused or not; those that move nothing are left out.
+    Above both lines that is computing and below both memory; in between it depends on where the data comes from. The
+    kernels may be measured or modelled, fused or not; those that move nothing are left out.
     """
     from plotly.graph_objects import Figure
 
@@ -95,8 +96,9 @@ def roofline_figure(found: Efficiency) -> Figure:
         hovertemplate="%{text}<br>%{x:.3g} FLOP/byte, %{y:.4g} GFLOP/s<br>%{customdata[0]:.3g} ms, "
         "efficiency %{customdata[1]:.0%}<extra></extra>",
     )
-    figure.update_xaxes(type="log")
-    figure.update_yaxes(type="log")
+    decades = {"type": "log", "dtick": 1}  # ticks at every digit would overlap
+    figure.update_xaxes(decades)
+    figure.update_yaxes(decades)
     return _styled(figure, "Roofline", "intensity (FLOP/byte)", "GFLOP/s")
 
 
@@ -150,8 +152,8 @@ def gap_figure(found: Sequence[Efficiency]) -> Figure:
             f"efficiency {one.efficiency:.0%}<extra></extra>",
         )
     figure.update_layout(height=480 + 12 * len(found))
-    figure.update_xaxes(type="log")
-    figure.update_yaxes(type="log")
+    figure.update_xaxes(type="log", dtick="D2")
+    figure.update_yaxes(type="log", dtick="D2")
     return _styled(figure, "Efficiency gap", "ideal latency (ms)", "measured latency (ms)")
 
 
@@ -167,8 +169,13 @@ def _styled(figure: Figure, title: str, x: str, y: str) -> Figure:
     )
 
 
-def page(found: Sequence[Efficiency]) -> str:
-    """One HTML page with the figures of one or more networks that opens offline."""
+def page(found: Sequence[Efficiency], about: str = "") -> str:
+    """One HTML page with the figures of one or more networks that opens offline.
+
+    Args:
+        found: at least one.
+        about: what they were measured on, and on which input.
+    """
     from plotly.offline import get_plotlyjs
 
     figures = [terms_figure(found), *([gap_figure(found)] if len(found) > 1 else [])]
@@ -176,18 +183,19 @@ def page(found: Sequence[Efficiency]) -> str:
     for one in found:
         parts += [f"<h2>{html.escape(one.name)}</h2>", _facts(one)]
         parts += [_drawn(figure) for figure in (waterline_figure(one.kernels, one.peaks), roofline_figure(one))]
+    told = f"<p>{html.escape(about)}</p>\n" if about else ""
     title = html.escape(found[0].name) if len(found) == 1 else f"{len(found)} networks"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Efficiency of {title}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{STYLE}</style>\n<script>{get_plotlyjs()}</script></head>\n"
-        f"<body><h1>Efficiency of {title}</h1>\n{chr(10).join(parts)}\n<p>{EXPLANATION}</p></body></html>\n"
+        f"<body><h1>Efficiency of {title}</h1>\n{told}{chr(10).join(parts)}\n<p>{EXPLANATION}</p></body></html>\n"
     )
 
 
-def write_page(found: Sequence[Efficiency], path: str | Path) -> None:
+def write_page(found: Sequence[Efficiency], path: str | Path, about: str = "") -> None:
     """Write `page` to a file, at once or not at all."""
-    write_text(path, page(found))
+    write_text(path, page(found, about))
 
 
 STYLE = (
@@ -197,8 +205,10 @@ STYLE = (
 EXPLANATION = (
     "The latency is measured; its terms sum to it. Computing: operations at the measured peak of the machine. "
     "Waiting for memory: what the least time for moving bytes adds to that. Kernel inefficiency: what kernels take "
-    "beyond both. In the waterline chart, a bar below a line waits for memory; main memory and the cache draw one line "
-    "each. After Lavin, 2024, On the Efficiency of Convolutional Neural Networks."
+    "beyond both. In the waterline chart, a bar above both lines waits for computing, one below both for memory. "
+    "Between them it depends on where its data comes from, and the colour says: activations come from the cache where "
+    "they fit, weights where those of the whole network do. After Lavin, 2024, On the Efficiency of Convolutional Neural "
+    "Networks."
 )
 
 

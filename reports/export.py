@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from archfront.hw_profiles.runtimes import OPSET
 from archfront.space.architecture import Architecture
+from archfront.space.files import StorageError
 
 from .card import check_card, describe, own_card, to_json
 from .definitions import ExportError
@@ -73,6 +74,7 @@ def export(
 
     Raises:
         ExportError: what does not fit, what cannot be exported and why, or by how much outputs differ.
+        StorageError: the files cannot be written.
     """
     check_name(name)
     check_card(card, architecture)
@@ -89,11 +91,11 @@ def export(
                 write_onnx(network, inputs, files.onnx)
             differences = _verify(files, network, inputs)
             params = sum(p.numel() for p in network.parameters())
-            own = own_card(architecture, name, params, OPSET if onnx else None, differences)
+            own = own_card(architecture, name, params, OPSET if onnx else None, differences, card.get("data", {}))
             files.card.write_text(to_json({**own, "files": files.digests(), **card}), encoding="utf-8")
             return _publish(files, directory, differences)
     except OSError as error:
-        raise ExportError(f"cannot export {name} to {directory}: {error.strerror or error}") from error
+        raise StorageError(f"cannot export {name} to {directory}: {error.strerror or error}") from error
 
 
 class _Files:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from archfront.hw_profiles.metrics import METRICS, Metric, metric
-from archfront.search.pareto import hypervolume_over
+from archfront.search.pareto import hypervolume_over, non_dominated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +124,22 @@ def best_known(trials: pd.DataFrame, name: str) -> pd.Series[float]:
     return columns[0] if len(columns) == 1 else columns[0].combine_first(columns[1])
 
 
+def inside(of: Metric, value: float) -> float:
+    """`value` cut to what metric `of` can be: a share lies between 0 and 1."""
+    return min(max(value, 0.0), 1.0) if of.units[0][0] == "%" else value
+
+
+def estimated_front(data: ReportData) -> NDArray[np.bool_]:
+    """Which candidates make up the front by the estimates of the search; none once there is a measured front."""
+    names = [search_metric(data.trials, canonical(name)) for name in data.objectives]
+    if data.trials["front"].astype(bool).any() or any(name not in data.trials for name in names):
+        return np.zeros(len(data.trials), dtype=bool)
+    signs = np.array([1.0 if METRICS[name].direction == "min" else -1.0 for name in names])
+    values = data.trials[names].astype(float).to_numpy() * signs
+    values[(data.trials["state"] != "complete").to_numpy()] = math.nan
+    return non_dominated(values)
+
+
 def hypervolume_curve(data: ReportData) -> dict[str, Any] | None:
     """Hypervolume of the feasible candidates seen so far, after each trial; None with nothing to compute it from.
 
@@ -208,10 +225,14 @@ def _natural(option: Option) -> tuple[bool, float, str]:
         return True, 0.0, option.label
 
 
-def extent(found: list[Effect]) -> tuple[float, float]:
-    """The ends of an axis on which every interval of `found` fits; options seen once have none and stop at its ends."""
+def extent(found: list[Effect], of: Metric) -> tuple[float, float]:
+    """The ends of an axis on which every interval of `found` fits; options seen once have none and stop at its ends.
+
+    No axis of shares goes below 0 or above 100 %, and intervals stop there.
+    """
     options = [option for effect in found for option in effect.options if option.count > 1]
-    return min(o.mean - o.interval for o in options), max(o.mean + o.interval for o in options)
+    low, high = min(o.mean - o.interval for o in options), max(o.mean + o.interval for o in options)
+    return inside(of, low), inside(of, high)
 
 
 def effect_svg(effect: Effect, of: Metric, low: float, high: float) -> Markup:

@@ -59,6 +59,12 @@ function setLimits(bound) {
   drawLeft();
 }
 
+// What of the budget is not known of a candidate before it is fine-tuned; latency is judged as predicted.
+function unjudged(i) {
+  const open = Object.keys(D.budget).filter((m) => m !== "latency_ms" && raw(m, i) === null);
+  return open.map((m) => ` Whether it keeps the budget's ${lower(D.metrics[m].title)} is not known yet.`);
+}
+
 function drawLeft() {
   const candidates = left();
   $("left").textContent =
@@ -78,6 +84,7 @@ function drawLeft() {
         `network ${D.number[best]}`,
       ),
       `, ${words.join(", ")}.`,
+      ...unjudged(best),
     );
   }
   drawScatter();

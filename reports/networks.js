@@ -8,10 +8,14 @@ function linesOf(i) {
 
 function diagram(i) {
   let y = 0;
+  let inside = Infinity; // the depth of what is drawn whole: what it contains is not drawn again
   const uses = [];
-  for (const [, spec, output] of linesOf(i).slice(1)) {
+  for (const [place, spec, output] of linesOf(i).slice(1)) {
+    const depth = D.drawings.depths[place];
+    if (depth > inside) continue;
+    inside = D.drawings.whole[spec] ? depth : Infinity;
     uses.push(el("use", { href: `#b${spec}`, y }));
-    if (D.drawings.parts[spec]) uses.push(el("use", { href: `#o${output}`, y }));
+    if (D.drawings.boxed[spec]) uses.push(el("use", { href: `#o${output}`, y }));
     y += D.drawings.heights[spec];
   }
   const parts = linesOf(i).filter(([, spec]) => D.drawings.parts[spec]).length;

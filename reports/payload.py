@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from archfront.hw_profiles.metrics import METRICS, Metric
 from archfront.space.architecture import Architecture
+from archfront.space.cell import Cell
 
 from . import diagram
-from .figures import Axis, axes, canonical, hypervolume_curve, present_metrics
+from .diagram_cells import drawn_whole
+from .figures import Axis, axes, canonical, estimated_front, hypervolume_curve, present_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,9 +42,14 @@ class Interned:
 
 
 class Drawings:
-    """The architectures of a study as lines of three interned parts: place in the tree, spec, and output type."""
+    """The architectures of a study as lines of three interned parts: place in the tree, spec, and output type.
 
-    def __init__(self) -> None:
+    Args:
+        choices: names of the fields that the space left open.
+    """
+
+    def __init__(self, choices: AbstractSet[str] = frozenset()) -> None:
+        self.choices = choices
         self.places, self.specs, self.outputs = Interned(), Interned(), Interned()
 
     def add(self, architecture: Architecture) -> list[int]:
@@ -49,26 +57,38 @@ class Drawings:
         flat = []
         for line in diagram.lines(architecture):
             flat += [
-                self.places.index(line.branch + line.name),
-                self.specs.index(line.spec, diagram.text(line.spec)),
+                self.places.index((len(line.branch), line.branch + line.name)),
+                self.specs.index((line.spec, line.name), diagram.key(line)),
                 self.outputs.index(line.output),
             ]
         return flat
 
     def fragments(self) -> list[tuple[str, str]]:
         """The (id, SVG) of every part, which diagrams of the page refer to instead of repeating it."""
-        palette = diagram.colours({diagram.family(spec) for spec in self.specs.items})
-        blocks = [diagram.block_svg(spec, palette[diagram.family(spec)]) for spec in self.specs.items]
+        palette = diagram.colours({diagram.family(spec) for spec, _ in self.specs.items})
+        blocks = [
+            diagram.block_svg(spec, palette[diagram.family(spec)], name, self.choices)
+            for spec, name in self.specs.items
+        ]
         shapes = [diagram.shape_svg(output) for output in self.outputs.items]
         return [(f"b{i}", svg) for i, svg in enumerate(blocks)] + [(f"o{i}", svg) for i, svg in enumerate(shapes)]
 
+    @property
+    def cells(self) -> bool:
+        """Whether any network is a stack of cells."""
+        return any(isinstance(spec, Cell) for spec, _ in self.specs.items)
+
     def to_dict(self) -> dict[str, Any]:
+        specs = [spec for spec, _ in self.specs.items]
         return {
             "width": diagram.WIDTH,
-            "places": self.places.items,
-            "specs": [diagram.text(spec) for spec in self.specs.items],
-            "heights": [diagram.height(spec) for spec in self.specs.items],
-            "parts": [diagram.is_part(spec) for spec in self.specs.items],
+            "places": [place for _, place in self.places.items],
+            "depths": [depth for depth, _ in self.places.items],
+            "specs": [diagram.text(spec) for spec in specs],
+            "heights": [diagram.height(spec) for spec in specs],
+            "parts": [diagram.is_part(spec) for spec in specs],
+            "boxed": [diagram.is_boxed(spec) for spec in specs],
+            "whole": [drawn_whole(spec) for spec in specs],
             "outputs": [str(output) for output in self.outputs.items],
         }
 
@@ -97,6 +117,7 @@ def payload(data: ReportData, drawings: Drawings) -> dict[str, Any]:
         "digest": [_word(digest) for digest in trials["digest"]],
         "seconds": _numbers(trials["seconds"], 4),
         "front": [int(i) for i, member in enumerate(trials["front"]) if member],
+        "estimated": [int(i) for i in estimated_front(data).nonzero()[0]],
         "picked": next((i for i, picked in enumerate(trials["picked"]) if picked), None),
         "values": {name: _values(trials, name) for name in names},
         "choices": _choices(trials),
@@ -135,7 +156,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
 def _values(trials: pd.DataFrame, name: str) -> dict[str, Any]:
     columns = {"v": _numbers(trials[name], 7)}
     if f"{name}.spread" in trials:
-        columns["s"] = _numbers(trials[f"{name}.spread"], 3)
+        columns["s"] = _numbers(trials[f"{name}.spread"], 7)
     if f"{name}.samples" in trials:
         columns["n"] = [None if v is None else int(v) for v in _numbers(trials[f"{name}.samples"], 9)]
     if f"{name}.provenance" in trials:
@@ -159,12 +180,21 @@ def _numbers(column: Iterable[Any], digits: int) -> list[float | int | None]:
 
 
 def _choices(trials: pd.DataFrame) -> dict[str, Any]:
-    """The label chosen at every site by every trial: options are stored once a site, trials as their index or None."""
+    """The label chosen at every site by every trial: options are stored once a site, trials as their index or None.
+
+    An option that is nothing (no gate) is written "None", as in Python: an empty cell means that there is no such site.
+    """
     parsed = [json.loads(text) if _word(text) else {} for text in trials["sites"]]
     sites = list(dict.fromkeys(site for chosen in parsed for site in chosen))
     options = {site: Interned() for site in sites}
-    picked = [[options[site].index(_word(c[site])) if site in c else None for site in sites] for c in parsed]
+    picked = [[options[site].index(str(c[site])) if site in c else None for site in sites] for c in parsed]
     return {"sites": sites, "options": [options[site].items for site in sites], "picked": picked}
+
+
+def open_fields(trials: pd.DataFrame) -> frozenset[str]:
+    """The names of the fields that candidates differ in, as far as the names of their choices tell: "core", "kernel"."""
+    sites = _choices(trials)["sites"]
+    return frozenset(site.rpartition(".")[2] for site in sites)
 
 
 def _references(references: pd.DataFrame) -> dict[str, Any]:

@@ -84,7 +84,7 @@ function buildControls() {
     view.text = $("text").value;
     soon(drawTable);
   });
-  for (const state of ["front", "complete", "infeasible", "failed"].filter((s) => ALL.some((i) => stateOf(i) === s))) {
+  for (const state of STATES.filter((s) => ALL.some((i) => stateOf(i) === s))) {
     const box = el("input", { type: "checkbox", checked: true, value: state });
     box.addEventListener("change", () => {
       if (box.checked) view.states.add(state);

@@ -13,7 +13,7 @@ from archfront.space.errors import ArchfrontError, nearest
 from archfront.space.files import write_text
 
 from . import audit, figures, summary
-from .payload import STATES, Drawings, payload, to_json
+from .payload import STATES, Drawings, open_fields, payload, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +50,7 @@ class ReportData:
         environment: versions, machine, profile.
         notes: what a reader must know before trusting a number.
         audit: what a rank audit found (`search.audit`), if there was one.
+        left_out: what of the data was left out, and why.
 
     Raises:
         ArchfrontError: a column is missing, a state, or the name of an objective or budget is unknown.
@@ -69,6 +70,7 @@ class ReportData:
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     audit: Mapping[str, Any] | None = None
+    left_out: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(self.objectives) < 2:
@@ -88,7 +90,7 @@ def render(data: ReportData) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    drawings = Drawings()
+    drawings = Drawings(open_fields(data.trials))
     block = to_json(payload(data, drawings))
     environment = Environment(
         loader=PackageLoader(__package__, "."),
@@ -108,6 +110,7 @@ def render(data: ReportData) -> str:
         hypervolume=figures.hypervolume_curve(data) is not None,
         configuration=list(flatten(data.configuration)),
         environment=list(flatten(data.environment)),
+        cells=drawings.cells,
         fragments=[(name, Markup(svg)) for name, svg in drawings.fragments()],
         payload=Markup(block),
         style=Markup(_asset("report.css")),
@@ -142,7 +145,7 @@ def _effects(data: ReportData) -> list[dict[str, Any]]:
         found = figures.effects(data, of.name)
         if not found:
             continue
-        low, high = figures.extent(found)
+        low, high = figures.extent(found, of)
         rows = [(effect, figures.effect_svg(effect, of, low, high)) for effect in found]
         groups.append({"metric": of, "rows": rows})
     return groups

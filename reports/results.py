@@ -147,6 +147,7 @@ def load_results(study: Study) -> ReportData:
         environment={"versions": about["versions"], "profile": about["profile"]},
         notes=tuple(_notes(config, data, trials, finalists)),
         audit=load_audit(study),
+        left_out=tuple(data["skipped"]),
     )
 
 
@@ -175,8 +176,6 @@ def _notes(
             f"The search is not finished: {len(trials):,} of {config.search.trials:,} candidates were evaluated, and "
             "no network was fine-tuned and measured to the end. Latency is predicted and accuracy estimated."
         )
-    elif not any(finalist.picked for finalist in finalists):
-        yield f"None of the {len(finalists)} networks that were fine-tuned and measured keeps the budget."
     noisy = sum(finalist.noisy for finalist in finalists)
     if noisy:
         yield (
@@ -194,6 +193,10 @@ def _notes(
         )
     failed = [trial for trial in trials if not trial.complete]
     if failed:
-        yield f"{len(failed)} candidates failed; the first: {failed[0].reason}"
-    if data["skipped"]:
-        yield f"{len(data['skipped'])} images or rows of the data were left out; the first: {data['skipped'][0]}"
+        count = f"{len(failed)} candidate{'' if len(failed) == 1 else 's'}"
+        yield f"{count} failed{'' if len(failed) == 1 else '; the first'}: {failed[0].reason}"
+    left_out = data["skipped"]
+    if len(left_out) == 1:
+        yield f"Left out of the data: {left_out[0]}"
+    elif left_out:
+        yield f"{len(left_out):,} files, images or rows were left out of the data; they are listed at the end."

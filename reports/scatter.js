@@ -3,6 +3,7 @@
 
 const MARKS = {
   front: { symbol: "circle", size: 11, colour: "front", name: "On the front" },
+  estimated: { symbol: "circle", size: 10, colour: "front", name: "On the estimated front" },
   complete: { symbol: "circle", size: 7, colour: "other", name: "Dominated" },
   infeasible: { symbol: "triangle-down", size: 8, colour: "infeasible", name: "Outside the budget" },
   failed: { symbol: "x-thin", size: 8, colour: "failed", name: "Failed" },
@@ -49,7 +50,7 @@ function hover(i) {
     why,
     ...lines,
     ...choices,
-    rest > 0 ? `and ${rest} more choices` : "",
+    rest > 0 ? `and ${plural(rest, "more choice")}` : "",
   ]
     .filter(Boolean)
     .map((line) => plain(line.length > 70 ? `${line.slice(0, 69)}…` : line))
@@ -89,14 +90,19 @@ function markers(points, kind, colours) {
 }
 
 function errors(points, axis) {
-  const array = points.map((p) =>
-    p.ghost ? 0 : (spreadOf(metricAt(axis, p.i, p.table), p.i, p.table) ?? 0) / unit(axis).scale,
-  );
-  return { type: "data", array, thickness: 1, width: 3, visible: array.some((v) => v > 0) };
+  const reach = (p, sign) => {
+    const metric = metricAt(axis, p.i, p.table);
+    const value = raw(metric, p.i, p.table);
+    const spread = p.ghost ? 0 : (spreadOf(metric, p.i, p.table) ?? 0);
+    return (sign * (inside(metric, value + sign * spread) - value)) / unit(axis).scale;
+  };
+  const [array, arrayminus] = [1, -1].map((sign) => points.map((p) => reach(p, sign)));
+  const visible = [...array, ...arrayminus].some((v) => v > 0);
+  return { type: "data", symmetric: false, array, arrayminus, thickness: 1, width: 3, visible };
 }
 
 // The edge of what the front reaches: a staircase through its points.
-function staircase(points) {
+function staircase(points, dash = "solid") {
   if (!D.objectives.includes(view.x) || !D.objectives.includes(view.y) || view.x === view.y) return [];
   const line = [...points].sort((a, b) => a.x - b.x || a.y - b.y);
   return [
@@ -105,7 +111,7 @@ function staircase(points) {
       mode: "lines",
       type: "scatter",
       hoverinfo: "skip",
-      line: { color: css("front"), width: 1.6, shape: unit(view.x).direction === "min" ? "hv" : "vh" },
+      line: { color: css("front"), width: 1.6, dash, shape: unit(view.x).direction === "min" ? "hv" : "vh" },
       x: line.map((p) => p.x / unit(view.x).scale),
       y: line.map((p) => p.y / unit(view.y).scale),
     },
@@ -213,7 +219,7 @@ const CONFIG = {
 };
 
 function scatterPoints() {
-  const kinds = { complete: [], infeasible: [], failed: [], front: [] };
+  const kinds = { complete: [], infeasible: [], failed: [], estimated: [], front: [] };
   const rail = [];
   let nowhere = 0;
   for (const i of left()) {
@@ -315,6 +321,8 @@ function drawScatter() {
   const { shapes, annotations, outside } = rulers([...plotted, ...rail, ...known]);
   const traces = [
     ...["complete", "infeasible", "failed"].map((kind) => markers(kinds[kind], kind, colours)),
+    ...(kinds.estimated.length ? staircase(kinds.estimated, "dot") : []),
+    markers(kinds.estimated, "estimated", colours),
     ...frontTraces(kinds.front, colours),
     ringTrace(plotted),
     ...referenceTraces(known, [...plotted, ...rail, ...known]),
@@ -390,15 +398,12 @@ function drawLegend(kinds, rail, known, colours) {
 }
 
 function describeScatter(kinds, rail, known, nowhere, outside) {
-  const counts = [
-    [kinds.front.length, "on the front"],
-    [kinds.complete.length, "dominated"],
-    [kinds.infeasible.length, "outside the budget"],
-    [kinds.failed.length, "failed"],
-  ]
-    .filter(([n]) => n)
-    .map(([n, words]) => `${n} ${words}`);
+  const counts = STATES.filter((state) => kinds[state].length).map(
+    (state) => `${kinds[state].length} ${stateWords[state]}`,
+  );
   const parts = [counts.length ? `Shown: ${counts.join(", ")}.` : "No candidate has both values."];
+  if (kinds.estimated.length)
+    parts.push("No network was measured to be on the front: the dotted line is the front by the estimates of the search.");
   if (rail.length)
     parts.push(
       `${plural(rail.length, "candidate")} without a value upwards ${rail.length === 1 ? "stands" : "stand"} on the strip below.`,

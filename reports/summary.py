@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from archfront.hw_profiles.calibration import kendall
 from archfront.hw_profiles.metrics import METRICS, Metric, metric
+from archfront.search.budget import Bound
 from archfront.search.pareto import non_dominated
 
-from .figures import FINALS, STAND_INS, best_known, canonical, leading, present_metrics, search_metric
+from .figures import FINALS, STAND_INS, best_known, canonical, inside, leading, present_metrics, search_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
 
 COSTS = ("latency_ms", "params", "macs", "peak_bytes", "energy_mj")
 
+LESSER = ("activations", "supernet_loss", "stopped_epochs")
+"""What the table of the front leaves to the table of all candidates, so that it fits a page."""
+
 NBSP = "\u00a0"
 
 SHARED = ("supernet_accuracy", "block_agreement")
 """What candidates are rated by with shared weights, one or the other."""
 
-HOW = {"exact": "counted", "measured": "measured", "predicted": "predicted"}
+HOW = ("exact", "measured", "predicted")
+"""How a number may have been got, in the order of the table of what was measured."""
+
+FEW = 4
+"""From fewer networks nothing is concluded about others."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,31 @@ class Answer:
 
 
 def with_spread(of: Metric, value: float, spread: float | None) -> str:
-    """`value` with its interval, both to the place of the interval's second digit: "96.94 ± 0.81 %"."""
+    """`value` with its interval, both to the place of the interval's second digit: "96.94 ± 0.81 %".
+
+    No share is below 0 or above 100 %: an interval that would reach further is written by its ends,
+    "99.7 % (98.1 to 100)".
+    """
+    if spread is None or math.isnan(spread) or spread <= 0:
+        return of.format(value)
+    unit, size, places = *of.unit_for(value), _places(of, value, spread)
+    low, high = inside(of, value - spread), inside(of, value + spread)
+    if (low, high) != (value - spread, value + spread):
+        ends = " to ".join(f"{end / size:.{0 if end in (0, 1) else places}f}" for end in (low, high))
+        return f"{rounded(of, value, spread)} ({ends})"
+    return f"{value / size:,.{places}f} ± {spread / size:,.{places}f} {unit}".strip()
+
+
+def rounded(of: Metric, value: float, spread: float | None) -> str:
+    """`value` alone, to the place to which `with_spread` writes it."""
     if spread is None or math.isnan(spread) or spread <= 0:
         return of.format(value)
     unit, size = of.unit_for(value)
-    places = min(max(1 - math.floor(math.log10(spread / size)), 0), 6)
-    return f"{value / size:,.{places}f} ± {spread / size:,.{places}f} {unit}".strip()
+    return f"{value / size:,.{_places(of, value, spread)}f} {unit}".strip()
+
+
+def _places(of: Metric, value: float, spread: float) -> int:
+    return min(max(1 - math.floor(math.log10(spread / of.unit_for(value)[1])), 0), 6)
 
 
 def answer(data: ReportData) -> Answer:
@@ -65,7 +93,9 @@ def answer(data: ReportData) -> Answer:
         return Answer(
             "Nothing has been tried yet", "The study holds no candidate. Run the search, then the report again."
         )
-    complete = trials[trials["state"] == "complete"]
+    complete, measured = trials[trials["state"] == "complete"], _measured(data)
+    if len(measured) and not measured["state"].eq("complete").any():
+        return _nearest(data, measured)
     if complete.empty:
         unfit = (trials["state"] == "infeasible").any()
         return Answer("No network fits the budget" if unfit else "No candidate could be evaluated", _why_none(data))
@@ -74,11 +104,64 @@ def answer(data: ReportData) -> Answer:
         chosen = _best(data, complete)
     row = chosen.iloc[0]
     number = int(row["number"])
+    estimated = "" if number in set(measured["number"]) else ", by the estimates of the search"
     role = "The exported network" if bool(row["picked"]) else "The best network so far"
-    within = f" within {budget_words(data)}" if data.budget else ""
+    judged = [name for name in data.budget if _judged(row, name)]
+    within = f" within {budget_words(data, judged)}" if judged else ""
+    open_ = [name for name in data.budget if name not in judged]
+    left = f" Whether it keeps {budget_words(data, open_)} is not known before it is fine-tuned." if open_ else ""
+    return Answer(_headline(data, row), f"{role}{within}{estimated}: {_crowd(data)}.{left}", number, tuple(_facts(row)))
+
+
+def _headline(data: ReportData, row: pd.Series[Any]) -> str:
     reached = [text for name in data.objectives for text in _reached(row, name)]
-    headline = f"Network {number} reaches {' at '.join(reached)}" if reached else f"Network {number}"
-    return Answer(headline, f"{role}{within}: {_crowd(data)}.", number, tuple(_facts(row)))
+    return f"Network {row['number']} reaches {' at '.join(reached)}" if reached else f"Network {row['number']}"
+
+
+def _nearest(data: ReportData, measured: pd.DataFrame) -> Answer:
+    """What to say where no network keeps the budget as measured, whatever estimates of others promise."""
+    bounds = [Bound(canonical(name), *_ends(*ends)) for name, ends in data.budget.items()]
+    over = [max((b.excess(_value(row, b.metric)) for b in bounds), default=0.0) for _, row in measured.iterrows()]
+    row = measured.iloc[int(np.argmin(over))]
+    number, count = int(row["number"]), len(measured)
+    misses = " and ".join(_miss(row, b) for b in bounds if b.excess(_value(row, b.metric)))
+    return Answer(
+        f"No network that was measured keeps the budget; network {number} comes nearest",
+        f"{_count(count, 'network')} {'was' if count == 1 else 'were'} fine-tuned and measured. Network {number} has "
+        f"{misses}: {_crowd(data)}.",
+        number,
+        tuple(_facts(row)),
+    )
+
+
+def _miss(row: pd.Series[Any], bound: Bound) -> str:
+    """What a network has and what it should have: "latency 2.4 ms instead of ≤ 2 ms"."""
+    of, shown = bound.what, _shown(row, bound.metric) or bound.metric
+    value = float(row[shown])
+    wanted = f"≤ {of.format(bound.high)}" if value > bound.high else f"≥ {of.format(bound.low)}"
+    had = rounded(of, value, row.get(f"{shown}.spread"))
+    return f"{_lower(of)} {had.replace(' ', NBSP)} instead of {wanted.replace(' ', NBSP)}"
+
+
+def _measured(data: ReportData) -> pd.DataFrame:
+    """The candidates that became networks of their own: what only those have is known of them."""
+    own = [name for name in STAND_INS if name in data.trials]
+    return data.trials[data.trials[own].notna().any(axis=1) & (data.trials["state"] != "failed")]
+
+
+def _judged(row: pd.Series[Any], name: str) -> bool:
+    """Whether a bound on `name` could be judged: on the value, or on the prediction of a latency."""
+    name = canonical(name)
+    return _known(row, name) or (name == "latency_ms" and _known(row, "predicted_latency_ms"))
+
+
+def _value(row: pd.Series[Any], name: str) -> float:
+    shown = _shown(row, name)
+    return math.nan if shown is None else float(row[shown])
+
+
+def _ends(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _reached(row: pd.Series[Any], name: str) -> list[str]:
@@ -88,14 +171,14 @@ def _reached(row: pd.Series[Any], name: str) -> list[str]:
         return []
     of = METRICS[shown]
     what = " accuracy" if "accuracy" in shown else "" if "latency" in shown else f" {_lower(of)}"
-    return [of.format(float(row[shown])).replace(" ", NBSP) + what]
+    return [rounded(of, float(row[shown]), row.get(f"{shown}.spread")).replace(" ", NBSP) + what]
 
 
-def budget_words(data: ReportData) -> str:
-    """The budget as a person would say it: "latency ≤ 2 ms and parameters ≤ 1 M"."""
+def budget_words(data: ReportData, names: Collection[str] | None = None) -> str:
+    """The budget, or its bounds on `names`, as a person would say it: "latency ≤ 2 ms and parameters ≤ 1 M"."""
     words = []
-    for name, (low, high) in data.budget.items():
-        of = metric(name)
+    for name in data.budget if names is None else names:
+        (low, high), of = data.budget[name], metric(name)
         for sign, bound in (("≤", high), ("≥", low)):
             words += [f"{_lower(of)} {sign} {of.format(bound)}".replace(" ", NBSP)] if bound is not None else []
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:]))) or "the budget"
@@ -116,9 +199,11 @@ def evidence(data: ReportData) -> list[str]:
 
 
 def front_table(data: ReportData) -> dict[str, Any]:
-    """The front as titles and rows of text, best in the leading objective at the top."""
+    """The front as titles and rows of text: objectives first, best in the leading one at the top."""
     front = data.trials[data.trials["front"].astype(bool)]
-    names = present_metrics(front)
+    objectives = [FINALS.get(canonical(name), canonical(name)) for name in data.objectives]
+    present = present_metrics(front)
+    names = [name for name in dict.fromkeys((*objectives, *present)) if name in present and name not in LESSER]
     if len(front):
         of = METRICS[leading(data)]
         front = front.assign(_order=best_known(front, of.name)).sort_values("_order", ascending=of.direction == "min")
@@ -130,10 +215,10 @@ def front_table(data: ReportData) -> dict[str, Any]:
 
 
 def coverage(data: ReportData) -> list[tuple[str, list[int]]]:
-    """For every metric how many candidates have it counted, measured, predicted, and not at all."""
+    """For every metric that any has: how many candidates have it exact, measured, predicted, and not at all."""
     rows = []
-    for name, of in METRICS.items():
-        known = data.trials[name].notna() if name in data.trials else data.trials["number"].isna()
+    for name in filter(present_metrics(data.trials).__contains__, METRICS):
+        known, of = data.trials[name].notna(), METRICS[name]
         kinds = data.trials.get(f"{name}.provenance")
         counts = [int(((kinds == kind) & known).sum()) if kinds is not None else 0 for kind in HOW]
         rows.append((of.title, [*counts, len(data.trials) - int(known.sum())]))
@@ -159,7 +244,8 @@ def _facts(row: pd.Series[Any]) -> list[Fact]:
         shown = _shown(row, name)
         if shown is None:
             continue
-        how = HOW.get(str(row.get(f"{shown}.provenance")), "")
+        how = str(row.get(f"{shown}.provenance"))
+        how = how if how in HOW else ""
         how = "with shared weights" if shown in SHARED else how
         facts.append(Fact(METRICS[shown].title, _cell(row, shown), how))
     return facts
@@ -186,7 +272,8 @@ def _crowd(data: ReportData) -> str:
         if states.get(state, 0)
     ]
     front = int(data.trials["front"].sum())
-    crowd = f"{f'one of {front} on the front ' if front else ''}out of {_count(len(data.trials), 'candidate')}"
+    place = "" if not front else "the only one on the front " if front == 1 else f"one of {front} on the front "
+    crowd = f"{place}out of {_count(len(data.trials), 'candidate')}"
     return crowd + (f", of which {' and '.join(parts)}" if parts else "")
 
 
@@ -227,9 +314,10 @@ def _interval_sentence(front: pd.DataFrame, name: str) -> str:
     if known.empty:
         return ""
     share = (known[spread].astype(float) / known[name].astype(float)).to_numpy() * 100
+    wide = f"typically ±{np.median(share):.2g} %, at worst ±{share.max():.2g} %" if len(share) > 1 else ""
     return (
         f"{METRICS[name].title} of {_count(len(known), 'network')} on the front was measured; the 95 % interval is "
-        f"typically ±{np.median(share):.2g} %, at worst ±{share.max():.2g} %."
+        f"{wide or f'±{share.max():.2g} %'}."
     )
 
 
@@ -239,10 +327,25 @@ def _prediction_sentence(trials: pd.DataFrame) -> str:
         return ""
     measured, predicted = pairs
     error = np.abs(predicted / measured - 1) * 100
+    if len(error) < FEW:
+        off = " and ".join(filter(None, (", ".join(f"{e:.2g} %" for e in error[:-1]), f"{error[-1]:.2g} %")))
+        return (
+            f"Predicted latency was off by {off} on the {_count(len(error), 'network')} measured afterwards: too few to "
+            f"expect the same of the hollow points.{_calibrated(trials)}"
+        )
     return (
         f"Predicted latency was typically off by {np.median(error):.2g} %, at worst by {error.max():.2g} %, on "
         f"{_count(len(error), 'network')} measured afterwards; expect the same of the hollow points."
     )
+
+
+def _calibrated(trials: pd.DataFrame) -> str:
+    """The interval that the calibration on whole networks gave the predictions, where it gave one."""
+    pairs = _pairs(trials, "predicted_latency_ms", "predicted_latency_ms.spread")
+    if pairs is None:
+        return ""
+    share = float(np.median(pairs[1] / pairs[0])) * 100
+    return f" The calibration on whole networks gives predictions a 95 % interval of ±{share:.2g} %."
 
 
 def _changes_sentence(data: ReportData) -> str:
@@ -259,6 +362,8 @@ def _changes_sentence(data: ReportData) -> str:
     before = non_dominated(measured[estimates].to_numpy(dtype=float) * signs)
     after = measured["front"].astype(bool).to_numpy()
     left, others = int((before & ~after).sum()), _count(int((after & ~before).sum()), "other")
+    if len(measured) == 1:  # which is its own front, before and after
+        return ""
     return (
         f"Of {_count(len(measured), 'network')} that were fine-tuned and measured, {int(before.sum())} made up their front "
         f"by the estimates of the search. Measuring took {left} of these off it and brought {others} onto it."
@@ -279,14 +384,15 @@ def _ties_sentence(data: ReportData, front: pd.DataFrame) -> str:
     if not ties:
         return f"Every step in {_lower(of)} along the front is larger than its 95 % interval."
     return (
-        f"{ties} of {len(values) - 1} steps in {_lower(of)} along the front are smaller than their 95 % interval: "
+        f"{ties} of {_count(len(values) - 1, 'step')} in {_lower(of)} along the front {'is' if ties == 1 else 'are'} "
+        f"smaller than {'its' if ties == 1 else 'their'} 95 % interval: "
         "treat those neighbours as equal and take the cheaper one."
     )
 
 
 def _ranking_sentence(trials: pd.DataFrame) -> str:
     pairs = next(filter(None, (_pairs(trials, "accuracy", name) for name in SHARED)), None)
-    if pairs is None or len(pairs[0]) < 4:
+    if pairs is None or len(pairs[0]) < FEW:
         return ""
     final, estimate = pairs
     tau = kendall(final, estimate)
@@ -303,10 +409,11 @@ def _optimism_sentence(trials: pd.DataFrame) -> str:
     if pairs is None:
         return ""
     gap = float(np.mean(pairs[0] - pairs[1])) * 100
-    how = "below" if gap >= 0 else "above"
+    how, by = "below" if gap >= 0 else "above", f"{abs(gap):.2g}"
+    over = f"on average over {len(pairs[0])} networks" if len(pairs[0]) > 1 else "for the one network that was tested"
     return (
-        f"Test accuracy lies {abs(gap):.2g} points {how} validation accuracy on average over "
-        f"{_count(len(pairs[0]), 'network')}. Validation images chose these networks, test images did not."
+        f"Test accuracy lies {by} point{'' if by == '1' else 's'} {how} validation accuracy {over}. "
+        "Validation images chose these networks, test images did not."
     )
 
 

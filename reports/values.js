@@ -6,6 +6,8 @@ const D = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const ALL = D.number.map((_, i) => i);
 const ON_FRONT = new Set(D.front);
+const ESTIMATED = new Set(D.estimated); // the front by estimates, where nothing was measured to be on the front
+const STATES = ["front", "estimated", ...D.states];
 const AXES = Object.fromEntries(D.axes.map((axis) => [axis.key, axis]));
 const COSTS = ["best:latency_ms", "latency_ms", "predicted_latency_ms", "params", "macs", "peak_bytes", "energy_mj"];
 const ROWS_AT_FIRST = 200;
@@ -18,7 +20,7 @@ const view = {
   log: false,
   limits: {}, // axis key -> largest value allowed
   text: "",
-  states: new Set(["front", ...D.states]),
+  states: new Set(STATES),
   brush: null,
   sort: { key: "number", down: false },
   allRows: false,
@@ -70,6 +72,8 @@ function at(axis, i, table = D.values) {
   return metric === null ? null : raw(metric, i, table);
 }
 const unit = (axis) => D.metrics[AXES[axis].metrics[0]];
+// No share lies below 0 or above 100 %.
+const inside = (metric, value) => (D.metrics[metric].unit === "%" ? Math.min(Math.max(value, 0), 1) : value);
 const axisTitle = (axis) => [AXES[axis].title, unit(axis).unit && `(${unit(axis).unit})`].filter(Boolean).join(" ");
 
 function format(metric, value, spread = null) {
@@ -78,7 +82,12 @@ function format(metric, value, spread = null) {
   const half = (spread ?? 0) / m.scale;
   if (half > 0) {
     const places = Math.min(Math.max(1 - Math.floor(Math.log10(half)), 0), 6);
-    const fixed = (v) => v.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
+    const fixed = (v, n = places) => v.toLocaleString("en", { minimumFractionDigits: n, maximumFractionDigits: n });
+    const ends = [value - spread, value + spread].map((v) => inside(metric, v));
+    if (ends[0] !== value - spread || ends[1] !== value + spread) {
+      const [low, high] = ends.map((v) => fixed(v / m.scale, v === 0 || v === 1 ? 0 : places));
+      return `${fixed(number)} ${m.unit} (${low} to ${high})`;
+    }
     return `${fixed(number)} ± ${fixed(half)} ${m.unit}`.trim();
   }
   const text =
@@ -89,8 +98,14 @@ function format(metric, value, spread = null) {
 }
 const shown = (metric, i, table = D.values) =>
   raw(metric, i, table) === null ? "–" : format(metric, raw(metric, i, table), spreadOf(metric, i, table));
-const stateOf = (i) => (ON_FRONT.has(i) ? "front" : D.states[D.state[i]]);
-const stateWords = { front: "on the front", complete: "dominated", infeasible: "outside the budget", failed: "failed" };
+const stateOf = (i) => (ON_FRONT.has(i) ? "front" : ESTIMATED.has(i) ? "estimated" : D.states[D.state[i]]);
+const stateWords = {
+  front: "on the front",
+  estimated: "on the estimated front",
+  complete: "dominated",
+  infeasible: "outside the budget",
+  failed: "failed",
+};
 const choicesOf = (i) =>
   D.choices.sites
     .map((site, s) => [site, D.choices.picked[i][s]])

@@ -21,6 +21,12 @@ COUNTS = ("macs", "params")
 HARDLY = 0.5
 """Rank correlation between seeds below which the architectures cannot be ranked at all at this effort."""
 
+LEVEL = (
+    "Under one seed all networks came out equally accurate, so how well two trainings agree is undefined, and at this "
+    "effort nothing can be said about the supernet: train longer, on more images, or spread the networks further."
+)
+"""The verdict where trainings give no order."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -41,7 +47,9 @@ def compare(group: str, networks: Sequence[Network], rating: str = "supernet_acc
     """What the orders of a group of architectures have in common, as plain data; see `Agreement` for the figures.
 
     `rating` is the metric that the supernet rates by, higher is better. `advantage` is how much higher Spearman's rho of
-    the supernet is than that of the better count, multiply-adds or parameters, with its interval.
+    the supernet is than that of the better count, multiply-adds or parameters, with its interval; `beyond` is what a rating
+    tells of accuracy that multiply-adds do not. `ceiling`, how well trainings agree, is None with one seed, and where a
+    seed makes all networks equally accurate.
     """
     if len(networks) < 4:
         raise ArchfrontError(f"{len(networks)} architectures of group {group!r} could be trained; an audit needs 4")
@@ -54,7 +62,8 @@ def compare(group: str, networks: Sequence[Network], rating: str = "supernet_acc
     found = {name: statistics.agreement(values, truth, top, draws) for name, values in columns.items()}
     count = max(COUNTS, key=lambda name: found[name].spearman.value)
     gain = statistics.advantage(columns[rating], columns[count], truth, draws)
-    ceiling = statistics.ceiling(seeds, draws) if len(seeds) > 1 else None
+    level = len(seeds) > 1 and bool((np.ptp(seeds, axis=1) == 0).any())  # equal accuracies have no order to agree with
+    ceiling = statistics.ceiling(seeds, draws) if len(seeds) > 1 and not level else None
     return {
         "name": group,
         "count": len(networks),
@@ -64,11 +73,13 @@ def compare(group: str, networks: Sequence[Network], rating: str = "supernet_acc
         "ceiling": None if ceiling is None else {"spearman": list(ceiling[0]), "kendall": list(ceiling[1])},
         "ratings": [
             {"name": name, "title": metric(name).title, "spearman": list(a.spearman), "kendall": list(a.kendall),
+             "beyond": None if name == "macs" else list(statistics.beyond(columns[name], macs, truth, draws)),
              "recall": a.recall, "regret": a.regret}
             for name, a in found.items()
         ],
         "advantage": {"over": count, "spearman": list(gain)},
-        "verdict": verdict(found[rating].spearman, gain, metric(count).title, ceiling[0] if ceiling else None),
+        "verdict": LEVEL if level else
+            verdict(found[rating].spearman, gain, metric(count).title, ceiling[0] if ceiling else None),
     }  # fmt: skip
 
 

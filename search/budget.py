@@ -22,7 +22,7 @@ ALIASES = {
     "parameters": "params",
 }
 
-_COUNT = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
+_COUNT = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _TIME = {"": 1.0, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3}
 _BYTES = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SHARE = {"": 1.0, "%": 0.01}

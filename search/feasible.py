@@ -29,6 +29,7 @@ class Region:
         sums: for a metric whose value is not the sum itself (latency), the bound on the sum for a bound on the value.
         values: the metrics of an architecture, by which `accepts` has the last word.
         shown: the text for a metric and a sum of it, for messages.
+        worth: the value of a metric at a sum of it, for messages; NaN where there is none.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Region:
         sums: Mapping[str, Bound],
         values: Callable[[Architecture], Mapping[str, float]],
         shown: Callable[[str, float], str],
+        worth: Callable[[str, float], float] = lambda name, total: total,
     ) -> None:
         self.space = space
         self.budget = budget
@@ -48,6 +50,7 @@ class Region:
         self.sums = sums
         self.values = values
         self.shown = shown
+        self.worth = worth
 
     def accepts(self, architecture: Architecture) -> bool:
         """Whether an architecture keeps every bound that can be judged before it is trained."""
@@ -107,7 +110,8 @@ class Region:
         text = f"no architecture of the space keeps {self._wanted(name)}: the {'least' if above else 'most'} that it reaches is "
         text += self.shown(name, reached)
         if name in METRICS:  # and no count that stands for one
-            text += _distance(reached, bound.high if above else bound.low)
+            wanted, value = self.budget[name], self.worth(name, reached)
+            text += "" if wanted.holds(value) else _distance(value, wanted.high if above else wanted.low)
         if above:
             text += f". Nearest architecture:\n{self._sketch(self.cheapest(name))}"
         return text
@@ -166,12 +170,10 @@ class Region:
 
 
 def _distance(reached: float, limit: float) -> str:
-    """How far a value is from a bound, in words; nothing where the bound is 0."""
-    if not limit:
+    """How far a value is from the bound that it breaks, in words; nothing where that is no number."""
+    times = reached / limit if limit else math.nan
+    if not 0 < times < math.inf or limit == math.inf:
         return ""
-    share = abs(reached / limit - 1)
-    return (
-        f", {share:.0%} {'above' if reached > limit else 'below'} the bound"
-        if share < 2
-        else f", {reached / limit:.3g} times the bound"
-    )
+    if times >= 3:
+        return f", {times:,.0f} times the bound" if times >= 100 else f", {times:.3g} times the bound"
+    return f", {abs(times - 1):.0%} {'above' if times > 1 else 'below'} the bound"

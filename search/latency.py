@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from archfront.hw_profiles.calibration import Array
+from archfront.hw_profiles.calibration import Accuracy, Array
 from archfront.hw_profiles.metrics import Measurement
 from archfront.hw_profiles.profile import LatencyError, Profile
 from archfront.hw_profiles.protocol import Schedule, measure
@@ -34,6 +34,12 @@ LONGEST = 600
 
 NEVER = 1e9
 """Milliseconds that stand for a part which the device cannot run: more than any budget, and still a number."""
+
+WORST_ERROR = 0.2
+"""Mean error of predictions left one out above which the search warns: the bound on latency is then off by a fifth."""
+
+WORST_TAU = 0.5
+"""Kendall's tau of them below which it warns: more than one pair of networks in four is put in the wrong order."""
 
 POOL = 300
 """Random architectures from which the calibration networks are chosen."""
@@ -98,6 +104,12 @@ class LatencyModel:
         borrowed = table.blocks_of.digest != self.profile.digest
         blocks = f", from blocks of {table.blocks_of.name}" if borrowed else ""
         self.reporter.note(f"Latency predictions on {self.profile.name}{blocks}: {table.report}")
+        if is_poor(table.report.left_out):
+            self.reporter.note(
+                "Warning: these predictions are poor, so the search may look in the wrong place; what it finds is measured "
+                "at the end. Better ones take a quieter machine, or more of latency.seconds and latency.calibration in a "
+                "study of another name"
+            )
         return table
 
     def _pool(self, table: LatencyTable) -> list[Architecture]:
@@ -214,6 +226,11 @@ class LatencyModel:
             middle = (low + high) / 2
             low, high = (middle, high) if self.value(middle, rest) < latency else (low, middle)
         return (low + high) / 2
+
+
+def is_poor(left_out: Accuracy) -> bool:
+    """Whether predictions are off by more than `WORST_ERROR`, or order networks worse than `WORST_TAU`; NaN is poor."""
+    return not (left_out.error <= WORST_ERROR and left_out.tau >= WORST_TAU)
 
 
 def _shown(advance: Advance) -> Callable[[int, int, str], None]:

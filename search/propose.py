@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archfront.space.architecture import Architecture
@@ -26,6 +28,9 @@ ASKS = 40
 
 MUTATIONS = 200
 """Mutations that may repeat known architectures before what is left is looked for in order."""
+
+LISTED = 100_000
+"""Architectures that are looked at in order, a minute or so of them, before what is left counts as nothing."""
 
 
 class Proposal(NamedTuple):
@@ -115,10 +120,15 @@ class Proposer:
                 return Proposal(found, f"mutation of {self.known[parent].number}" if parent else "random", None)
         return self._left_over()
 
+    @cached_property
+    def _listed(self) -> Iterator[Architecture]:
+        """What is within the bounds, in order: none is looked at twice, since what is refused once always is."""
+        return islice(self.space.within(self.region.bounds), LISTED)
+
     def _left_over(self) -> Proposal | None:
-        """The first architecture that keeps the budget and is not known, where all can be listed."""
+        """The next architecture that keeps the budget and is not known, where all can be listed."""
         try:
-            for found in self.space.within(self.region.bounds):
+            for found in self._listed:
                 if self._fresh(found) and self.region.accepts(found):
                     return Proposal(found, "enumeration", None)
         except SpaceError:

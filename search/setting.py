@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,7 +156,7 @@ class Setting:
     def region(self) -> Region:
         """What the budget leaves of the space, judged by exact counts and predicted latency."""
         sums = {"latency_ms": self.latency.sum_bound(self.budget["latency_ms"]), "peak_excess": NO_EXCESS}
-        return Region(self.space, self.budget, ADDITIVE, self._part_costs, sums, self.bounded, self._shown)
+        return Region(self.space, self.budget, ADDITIVE, self._part_costs, sums, self.bounded, self._shown, self._worth)
 
     def _exact_costs(self, spec: Spec, x: FeatureType) -> tuple[float, float, float]:
         counted = part_cost(spec, x)
@@ -184,7 +185,12 @@ class Setting:
             return f"{total:.0f} parts that need more memory"
         if name == "latency_ms" and total >= NEVER:
             return "what cannot run there"
-        return metric(name).format(self.latency.typical(total) if name == "latency_ms" else total)
+        return metric(name).format(self._worth(name, total))
+
+    def _worth(self, name: str, total: float) -> float:
+        if name != "latency_ms":
+            return total
+        return self.latency.typical(total) if total < NEVER else math.nan
 
     # ------------------------------------------------------------------ before anything is trained
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from archfront.space.errors import SpaceError, nearest
+from archfront.space.errors import ArchfrontError, SpaceError, nearest
 from archfront.space.presets import PRESETS, preset_named
 from archfront.space.space import Space
 from archfront.space.types import Feature
@@ -68,7 +72,8 @@ def import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _located(path):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
@@ -78,13 +83,43 @@ def import_file(path: Path) -> ModuleType:
 def _from_python(path: Path, name: str, x: Feature, classes: int) -> Space:
     module = import_file(path)
     if not hasattr(module, name):
-        names = [n for n, v in vars(module).items() if isinstance(v, Space) or (callable(v) and not n.startswith("_"))]
+        names = [n for n, v in vars(module).items() if isinstance(v, Space) or _makes_spaces(n, v, module)]
         raise SpaceError(f"{path} has no {name!r}{nearest(name, names)}")
     found = getattr(module, name)
     makes = callable(found) and not isinstance(found, type)
-    space = found if isinstance(found, Space) else found(x, classes) if makes else None
+    with _located(path):
+        space = found if isinstance(found, Space) else found(x, classes) if makes else None
     if not isinstance(space, Space):
         raise SpaceError(
             f"{path}:{name} is no Space and no function (input, classes) -> Space, but {type(found).__name__}"
         )
     return space
+
+
+def _makes_spaces(name: str, value: object, module: ModuleType) -> bool:
+    """Whether this is a function of the file's own that its author may have meant for others."""
+    return inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+
+
+@contextmanager
+def _located(path: Path) -> Iterator[None]:
+    """Say where in a file of the user's its own code failed; errors that archfront made for people stay as they are.
+
+    Raises:
+        SpaceError: `file:line: what went wrong`.
+    """
+    try:
+        yield
+    except ArchfrontError:
+        raise
+    except Exception as error:
+        line = _line_in(path.resolve(), error)
+        raise SpaceError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from error
+
+
+def _line_in(path: Path, error: Exception) -> int | None:
+    """The last line of a file that an error came through."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)

@@ -31,8 +31,22 @@ def storage_url(study: Study) -> str:
 
 
 def stored_name(study: Study) -> str:
-    """The name of a study's trials in its storage: that of its folder when the first of them came, whatever it is now."""
-    return str(study.facts.get("stored_as") or study.path.absolute().name)
+    """The name of a study's trials in its storage: that of its folder when the first of them came, whatever it is now.
+
+    Early studies did not keep it; there it is the name of the one study in their journal.
+    """
+    kept = study.facts.get("stored_as")
+    return str(kept or _only_name(storage_url(study)) or study.path.absolute().name)
+
+
+def _only_name(url: str) -> str | None:
+    """The name of the study in a journal that holds exactly one."""
+    if not url.startswith(SCHEME) or not exists(url):
+        return None
+    import optuna
+
+    names = optuna.study.get_all_study_names(open_storage(url, write=False))
+    return names[0] if len(names) == 1 else None
 
 
 def exists(url: str) -> bool:

@@ -40,6 +40,16 @@ RAISABLE = (
 )
 """Settings that may differ when a study is resumed: more of the same, or elsewhere."""
 
+PREPARED = ("study.toml", "facts.json", "about.json", "latency.json", "space.json")
+"""What a search writes before it trains or evaluates anything; hidden files, which locks are, come besides."""
+
+MEASURED_FOR = ("space", "data", "device", "latency", "seed")
+"""Settings that a latency table is measured for. The budget, which calibration networks keep where it leaves some, is
+not among them: who loosens one that was impossible counts on the latencies that the refusal named."""
+
+DERIVED = ("results.parquet", "results.csv", "report.html")
+"""What is made of the rest at any time."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -95,6 +105,11 @@ class Study:
     def open(path: str | Path) -> Study:
         """An existing study."""
         study = Study(Path(path))
+        if study.of_table:
+            raise StudyError(
+                f"{path} holds the search of a table, which has no networks; its report is {study.report_file}, its rows "
+                f"are in {study.results_file}, and archfront search --evaluator table:FILE writes both again"
+            )
         if not study.config_file.is_file():
             raise StudyError(f"{path} is no study: it has no study.toml; archfront search --name ... makes one")
         _ = study.config  # imports the blocks that the files of the study name
@@ -110,16 +125,37 @@ class Study:
         import_blocks(config.space)
         return config
 
+    @property
+    def of_table(self) -> bool:
+        """Whether this is the search of a table of finished experiments, which has facts and no configuration."""
+        return not self.config_file.exists() and "table" in self.facts
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds more than a search has before anything is trained or evaluated.
+
+        Until then settings and facts may still change, so that a first attempt that was refused does not spoil the name.
+        """
+        files = [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
+        return "stored_as" in self.facts or any(name[0] != "." and name not in (*PREPARED, *DERIVED) for name in files)
+
     def settle(self, config: StudyConfig) -> StudyConfig:
         """Write the configuration of a new study, or check that of a resumed one.
 
+        A study that has not `begun` takes other settings; its latency table is dropped where it was measured for the old.
+
         Raises:
-            StudyError: the study exists with other settings than `config` where they matter.
+            StudyError: the study was begun with other settings than `config` where they matter, or searches a table.
         """
+        if self.of_table:
+            raise StudyError(f"{self.path} holds the search of a table; choose another name for one of networks")
         if self.config_file.exists():
-            different = _differences(self.config.model_dump(), config.model_dump())
+            different = _differences(load(self.config_file).model_dump(), config.model_dump())
             blocking = {keys: pair for keys, pair in different.items() if keys not in RAISABLE}
-            if blocking:
+            if blocking and not self.begun:
+                if any(keys[0] in MEASURED_FOR for keys in blocking):
+                    self.table_file.unlink(missing_ok=True)
+            elif blocking:
                 listed = "; ".join(
                     f"{'.'.join(keys)} was {old!r}, now {new!r}" for keys, (old, new) in blocking.items()
                 )
@@ -131,21 +167,22 @@ class Study:
         return config
 
     def remember(self, **facts: Any) -> None:
-        """Keep what the study was resolved on, or check that it is unchanged.
+        """Keep what the study was resolved on, or check that it is unchanged; one that has not `begun` may change.
 
         Raises:
             StudyError: a fact differs from that of the run before.
         """
-        known = self.facts
-        for name, value in facts.items():
-            value = json.loads(json.dumps(value))
-            if name in known and known[name] != value:
-                raise StudyError(
-                    f"{self.path} was started on another {name.replace('_', ' ')}: it was {_short(known[name])}, now "
-                    f"{_short(value)}; choose another study name"
-                )
-            known[name] = value
-        write_text(self.facts_file, json.dumps(known, indent=1) + "\n")
+        known, found = self.facts, json.loads(json.dumps(facts))
+        changed = [name for name in found if name in known and known[name] != found[name]]
+        if changed and self.begun:
+            name = changed[0]
+            raise StudyError(
+                f"{self.path} was started on another {name.replace('_', ' ')}: it was {_short(known[name])}, now "
+                f"{_short(found[name])}; choose another study name"
+            )
+        if changed:
+            self.table_file.unlink(missing_ok=True)
+        write_text(self.facts_file, json.dumps(known | found, indent=1) + "\n")
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -115,4 +115,5 @@ def read(path: str | Path) -> Any:
     except OSError as error:
         raise SpaceError(f"cannot read {path}: {error.strerror}") from None
     except (json.JSONDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpaceError(f"{path} is not readable as {path.suffix[1:] or 'JSON'}: {error}") from None
+        form = "YAML" if path.suffix in (".yaml", ".yml") else "JSON"
+        raise SpaceError(f"{path} is not readable as {form}: {error}") from None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Annotated, Any
 
 import typer
 
-from .common import Json, Quiet, StudyPath, print_json, print_table
+from .common import Json, Quiet, StudyPath, kept_on_interrupt, print_json, print_table
 
 
 def audit(
@@ -47,7 +49,8 @@ def audit(
     options = AuditOptions(archs=archs, narrow=narrow, band=band, seeds=seeds, epochs=epochs)
     asked = {"backend": backend, "cluster": cluster, "workers": workers}
     where = configure(opened.config, asked, spelling="--{}")
-    found = audit_study(opened, options, make_reporter(quiet), threads, where)
+    with kept_on_interrupt(opened.path, shlex.join(["archfront", *sys.argv[1:]])):
+        found = audit_study(opened, options, make_reporter(quiet), threads, where)
     page = api.load(opened.path).report()
     if as_json:
         print_json(found)
@@ -56,7 +59,16 @@ def audit(
         typer.echo(f"\n{TITLES[group['name']]}: {facts(group, found)}")
         if group["ceiling"]:
             typer.echo(f"Between seeds: Spearman {interval(group['ceiling']['spearman'])}")
-        titles = ("rating", "Spearman", "Kendall", f"best {group['top']} found", "regret, points")
+        elif seeds > 1:
+            typer.echo("Between seeds: Spearman undefined, for one seed made all networks equally accurate")
+        titles = (
+            "rating",
+            "Spearman",
+            "Kendall",
+            "beyond multiply-adds",
+            f"best {group['top']} found",
+            "regret, points",
+        )
         print_table(titles, [_row(rating) for rating in group["ratings"]], right=titles[1:])
         typer.echo(group["verdict"])
     typer.echo(f"\nNumbers: {opened.audit_file} (and .parquet)")
@@ -67,4 +79,4 @@ def _row(rating: dict[str, Any]) -> tuple[str, ...]:
     from archfront.reports.audit import row
 
     words = row(rating)
-    return words["title"], words["spearman"], words["kendall"], words["recall"], words["regret"]
+    return words["title"], words["spearman"], words["kendall"], words["beyond"], words["recall"], words["regret"]

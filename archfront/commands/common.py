@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -84,3 +87,19 @@ def input_type(text: str, channels: int = 3) -> Feature:
     if len(given) == 3:
         return Image(*given)
     return Image(channels, given[0], given[-1])
+
+
+@contextmanager
+def kept_on_interrupt(study: Path, command: str) -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, and say after either that `command` goes on with what the study keeps."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (study / "study.toml").exists():
+            typer.echo(f"\nInterrupted. Everything so far is kept in {study}; go on with:\n  {command}", err=True)
+        else:
+            typer.echo("\nInterrupted before anything was done.", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -79,6 +79,9 @@ def _print_nodes(found: Efficiency) -> None:
     nodes = sorted(found.frame().to_dict(orient="records"), key=lambda row: -row["seconds"])
     titles = ("node", "operator", "ms", "share", "MFLOP", "KiB", "FLOP/byte", "efficiency", "attainable ms", "bound")
     print_table(titles, map(_cells, nodes[:SLOWEST]), right=titles[2:9])
+    typer.echo(
+        "MFLOP and FLOP/byte count a multiply-add as two operations; FLOPs (multiply-adds) above count it as one."
+    )
     rest = sum(row["seconds"] for row in nodes[SLOWEST:])
     if nodes[SLOWEST:]:
         typer.echo(f"and {len(nodes) - SLOWEST} more nodes: {1e3 * rest:.3g} ms ({rest / found.latency_s:.1%})")

@@ -66,7 +66,7 @@ def profile(
     if explained is not None and html is not None:
         from archfront.reports.efficiency import write_page
 
-        write_page([explained], html)
+        write_page([explained], html, about=f"Input {found.input}, on {device}")
     joules = measure_energy(found, device) if energy else None
     designs = accelerator_designs(found, accelerator) if accelerator is not None else None
     if as_json:
@@ -136,7 +136,7 @@ def _measure(architecture: Architecture, device: str, seconds: float, reporter: 
             {"network": architecture},
             find_profile(device),
             Schedule(max_seconds=seconds),
-            lambda done, total, what: advance(done, f"of {total}: {what}"),
+            lambda done, total, what: advance(done, what, total),
         )["network"]
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import shlex
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Json, Quiet, numbers, print_json, print_table
+from .common import Json, Quiet, kept_on_interrupt, numbers, print_json, print_table
 
 if TYPE_CHECKING:
     from archfront.api import Result
     from archfront.search.final import Finalist
-    from archfront.search.study import Study
 
 Text = str | None
 Count = int | None
@@ -34,7 +30,8 @@ COLUMNS = {
 def search(
     config: Annotated[Path | None, typer.Option(help="A study.toml; options change what it says.")] = None,
     study: Annotated[
-        Path | None, typer.Option(help="Folder of the study; an existing one goes on as it was set up.")
+        Path | None,
+        typer.Option(help="Folder of the study, or its name in ./runs; an existing one goes on as it was set up."),
     ] = None,
     name: Annotated[
         Text, typer.Option(help="Short for --study runs/NAME in a new study; SPACE-DATA by default.")
@@ -88,13 +85,14 @@ def search(
     """
     from archfront import api
     from archfront.console import make_reporter
-    from archfront.options import base_config, configure, default_folder
+    from archfront.options import base_config, check_known, configure, default_folder, folder_of
     from archfront.search.study import Study
 
     from .table import SCHEME, search_table
 
     if study is not None and name is not None:
         raise typer.BadParameter("give --study or --name, not both", param_hint="--name")
+    folder = None if study is None else folder_of(study)
     options: dict[str, Any] = {
         "space": space, "data": data, "device": device, "budget": budget, "trials": trials, "sampler": sampler,
         "minutes": minutes, "patience": patience, "epochs": epochs, "final_epochs": final_epochs,
@@ -106,14 +104,16 @@ def search(
     }  # fmt: skip
     if (evaluator or "").startswith(SCHEME):
         of_tables = {"sites": sites, "known": _names(known)}
-        search_table({"config": config, **of_tables, **options}, study, name, make_reporter(quiet), as_json)
+        search_table({"config": config, **of_tables, **options}, folder, name, make_reporter(quiet), as_json)
         return
     for option, given in (("--sites", sites), ("--known", known)):
         if given is not None:
             raise typer.BadParameter("goes with --evaluator table:FILE", param_hint=option)
-    settings = configure(base_config(config, study), options, spelling="--{}")
-    opened = Study(study or default_folder(settings, name))
-    with _kept_on_interrupt(opened):
+    if folder is not None:
+        check_known(folder, (config, *options.values()))
+    settings = configure(base_config(config, folder), options, spelling="--{}")
+    opened = Study(folder or default_folder(settings, name))
+    with kept_on_interrupt(opened.path, f"archfront search --study {shlex.quote(str(opened.path))}"):
         result = api.search(opened, settings, make_reporter(quiet), threads)
     show(result, as_json)
 
@@ -125,23 +125,6 @@ def _names(text: str | None) -> list[str] | None:
 def _size(text: str) -> tuple[int, int]:
     given = numbers(text, "--size", (1, 2))
     return given[0], given[-1]
-
-
-@contextmanager
-def _kept_on_interrupt(study: Study) -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C, and say what to do next after either."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if study.config_file.exists():
-            typer.echo(f"\nInterrupted. Everything so far is kept in {study.path}; go on with:", err=True)
-            typer.echo(f"  archfront search --study {shlex.quote(str(study.path))}", err=True)
-        else:
-            typer.echo("\nInterrupted before anything was done.", err=True)
-        raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def show(result: Result, as_json: bool) -> None:
@@ -168,8 +151,10 @@ def show(result: Result, as_json: bool) -> None:
         )
         return
     table = front_table(result.data)
-    shown = {name: METRICS[name].title for name in result.data.objectives} | COLUMNS
-    columns = [(table["titles"].index(METRICS[name].title), shown[name]) for name in {**COLUMNS, **shown}]
+    shown = COLUMNS | {name: METRICS[name].title for name in result.data.objectives if name not in COLUMNS}
+    places = {title: place for place, title in enumerate(table["titles"])}
+    named = ((places.get(METRICS[name].title), words) for name, words in shown.items())
+    columns = [(place, words) for place, words in named if place is not None]  # of what members were measured in
     titles = ("trial", *(title for _, title in columns))
     rows = [
         ("*" if row["picked"] else "", row["number"], *(row["cells"][i] for i, _ in columns)) for row in table["rows"]

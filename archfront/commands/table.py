@@ -113,13 +113,17 @@ def search_table(
 
 def _prepared(settings: Settings) -> Replay:
     """The rows that keep the budget, none of them evaluated."""
-    from archfront.evaluators.table import Table, directions
+    from archfront.evaluators.table import NothingKeptError, Table, directions
     from archfront.hw_profiles.metrics import METRICS
+    from archfront.search.budget import BudgetError
     from archfront.search.tables import Replay
 
     known = {name: metric.direction for name, metric in METRICS.items()}
     sites = [item.strip() for item in settings.sites.split(",") if item.strip()]
-    table = Table.read(settings.file, sites).within(settings.budget)
+    try:
+        table = Table.read(settings.file, sites).within(settings.budget)
+    except NothingKeptError as error:
+        raise BudgetError(str(error)) from None
     return Replay(table, directions(settings.objectives, known), settings.seed)
 
 

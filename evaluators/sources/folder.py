@@ -30,7 +30,7 @@ def read_folder(root: Path, faults: Faults) -> Source:
     """List an image folder. Classes are the folders of the training split, in alphabetical order.
 
     A folder `train` beside others makes them splits. Images may stand deeper inside a class folder. Hidden files and
-    folders are passed over; other files that are no images are counted in the notes.
+    folders are passed over; other files that are no images stand in the notes.
 
     Raises:
         DataError: an empty class folder, a class that only another split has, a split without training data.
@@ -76,17 +76,13 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _images_by_class(folder: Path, notes: list[str]) -> dict[str, list[Path]]:
-    others: list[Path] = []
     images = {}
     for one in _subfolders(folder):
         files = sorted(_files(one))
         images[one.name] = [path for path in files if path.suffix.lower() in SUFFIXES]
-        others += [path for path in files if path.suffix.lower() not in SUFFIXES]
-    loose = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()]
-    if loose:
-        notes.append(f"{folder}: {len(loose)} images in no class folder were left out (first: {min(loose).name})")
-    if others:
-        notes.append(f"{folder}: {len(others)} files are no images and were left out (first: {others[0]})")
+        notes += [f"{path}: is no image" for path in files if path.suffix.lower() not in SUFFIXES]
+    loose = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    notes += [f"{path}: stands in no class folder" for path in loose]
     return images
 
 

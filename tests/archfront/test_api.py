@@ -160,8 +160,11 @@ def test_a_space_object_is_kept_with_its_study(here: Path) -> None:
     file = api._kept(space, here / "mine")
     assert Space.load(file) == space
     assert api._kept(space, here / "mine") == file
+    other = preset_named("micro").make(Image(1, 16, 16), 10)
+    assert Space.load(api._kept(other, here / "mine")) == other  # nothing was begun on the first one
+    Study(here / "mine").remember(stored_as="mine")
     with pytest.raises(StudyError, match="another space"):
-        api._kept(preset_named("micro").make(Image(1, 16, 16), 10), here / "mine")
+        api._kept(space, here / "mine")
     with pytest.raises(StudyError, match="needs study="):
         api.run(space=space)
 

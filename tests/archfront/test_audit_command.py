@@ -38,3 +38,14 @@ def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["audit", str(tmp_path / "nowhere")])
     assert done.exit_code == 2
     assert "there is no study" in done.stderr
+
+
+def test_an_interrupted_audit_says_that_the_same_command_goes_on(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("archfront.search.audit.audit_study", stopped)
+    monkeypatch.setattr("sys.argv", ["archfront", "audit", str(study), "--seeds", "3"])
+    done = CliRunner().invoke(app, ["audit", str(study), "--seeds", "3"])
+    assert done.exit_code == 130
+    assert f"kept in {study}; go on with:\n  archfront audit {study} --seeds 3" in done.stderr

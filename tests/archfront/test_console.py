@@ -54,7 +54,7 @@ def test_steps_of_an_earlier_run_do_not_count_as_fast() -> None:
         advance(50, "")
         clock.now = 10.0
         advance(59, "")
-    assert stream.getvalue().startswith("Searching: 59/100, 0:41 left")
+    assert stream.getvalue().startswith("Searching: 59/100, 0:46 left")  # 41 steps at 9 in 10 s
 
 
 def test_a_total_may_turn_out_later_and_no_time_is_guessed_without_one() -> None:
@@ -66,8 +66,19 @@ def test_a_total_may_turn_out_later_and_no_time_is_guessed_without_one() -> None
         clock.now = 30.0
         advance(15, "timing")
     assert stream.getvalue().splitlines() == [
-        "Measuring: 10/20, 0:10 left", "Measuring: 15, timing", "Measuring: done in 0:30",
+        "Measuring: 10/20, 0:11 left", "Measuring: 15, timing", "Measuring: done in 0:30",
     ]  # fmt: skip
+
+
+def test_work_that_is_told_of_in_chunks_is_not_taken_for_a_chunk_a_step() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Lines(stream, clock).track("Loading images", 1) as advance:
+        for chunk in range(1, 11):
+            clock.now += 10.0
+            advance(1024 * chunk, "", 10_240)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "Loading images: 1,024/10,240"  # nothing to tell the speed by yet
+    assert lines[1] == "Loading images: 3,072/10,240, 1:10 left"
 
 
 def test_a_log_holds_no_control_characters() -> None:

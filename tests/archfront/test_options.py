@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from archfront.options import SHORT, base_config, configure, default_folder, find_study
+from archfront.options import SHORT, base_config, check_known, configure, default_folder, find_study, folder_of
 from archfront.search.config import ConfigError, StudyConfig, dump, load
 from archfront.search.study import StudyError
 
@@ -89,3 +89,18 @@ def test_a_study_is_found_by_folder_by_name_and_by_its_file(tmp_path: Path, monk
         find_study("mime")
     with pytest.raises(StudyError, match="no study"):
         find_study(tmp_path)
+
+
+def test_a_study_that_is_not_there_is_begun_with_settings_and_not_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "study.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert folder_of("mine") == Path("runs/mine")
+    assert folder_of("runs/mine/study.toml") == Path("runs/mine")
+    assert folder_of("new") == Path("new")
+    check_known(folder_of("mine"), (None,))
+    check_known(Path("mime"), (None, 5))
+    with pytest.raises(StudyError, match=r"no study 'mime' to go on with, and a new one takes .*; did you mean 'mine'"):
+        check_known(Path("mime"), (None, None))

@@ -45,6 +45,20 @@ def test_efficiency_prints_terms_that_sum_to_the_latency_and_writes_a_page(tmp_p
     assert "plotly" in html.read_text()
 
 
+def test_what_counts_a_multiply_add_as_two_and_what_as_one_is_said(tmp_path: Path) -> None:
+    result = run("--architecture", saved(tmp_path, MBConv(expand=2)), "--seconds", 1, "--efficiency")
+    assert "FLOPs (multiply-adds)" in result.stdout and "MFLOP" in result.stdout
+    assert "MFLOP and FLOP/byte count a multiply-add as two operations" in result.stdout
+    assert "timing 1 models" not in result.stderr
+
+
+def test_a_file_that_is_no_architecture_is_named_with_the_format_that_it_was_read_as(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text('space = "micro"\n')
+    result = run("--architecture", tmp_path / "small.toml")
+    assert result.exit_code == 2
+    assert "small.toml is not readable as JSON" in result.stderr
+
+
 def test_efficiency_needs_a_latency(tmp_path: Path) -> None:
     result = run("--architecture", saved(tmp_path, MBConv()), "--no-latency", "--efficiency")
     assert result.exit_code == 2

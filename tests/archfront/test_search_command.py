@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,41 @@ def test_a_budget_that_nothing_keeps_ends_with_code_3_and_the_nearest(here: Path
     assert not list(here.rglob("*.safetensors"))
 
 
+def test_attempts_that_were_refused_leave_the_name_free_for_other_settings(here: Path) -> None:
+    command = ["search", "--config", "study.toml", "--name", "mine"]
+    for wrong, code in (
+        (["--device", "local-cp"], 2),
+        (["--data", "nowhere"], 2),
+        (["--space", "tiny.py:tyni"], 2),
+        (["--budget", "params<=100"], 3),
+        (["--budget", "latency<=0.000001ms"], 3),
+    ):
+        refused = CliRunner().invoke(app, [*command, "--quiet", *wrong])
+        assert refused.exit_code == code, refused.output
+        assert "other settings" not in refused.stderr
+    done = CliRunner().invoke(app, [*command, "--quiet"])
+    assert done.exit_code == 0, done.output
+    refused = CliRunner().invoke(app, [*command, "--quiet", "--seed", "1"])
+    assert refused.exit_code == 2 and "was started with other settings: seed was 0, now 1" in refused.stderr
+
+
+def test_a_study_is_searched_by_its_name_and_a_misspelt_one_is_no_new_one(searched: Result, at_home: Path) -> None:
+    assert CliRunner().invoke(app, ["search", "--study", "tiny"]).exit_code == 0
+    missing = CliRunner().invoke(app, ["search", "--study", "tinyy"])
+    assert missing.exit_code == 2
+    assert "there is no study 'tinyy' to go on with" in missing.stderr and "did you mean 'tiny'" in missing.stderr
+    assert not Path("tinyy").exists() and not Path("tiny").exists()
+
+
+def test_finalists_without_their_trials_are_printed_as_far_as_they_go(
+    searched: Result, at_home: Path, tmp_path: Path
+) -> None:
+    study = Path(shutil.copytree(searched.study.path, tmp_path / "tiny"))
+    (study / "study.journal").unlink()
+    done = CliRunner().invoke(app, ["search", "--study", str(study)])
+    assert done.exit_code == 0, done.output
+
+
 def test_a_second_search_on_the_same_study_waits_and_says_for_whom(here: Path) -> None:
     study = Study(here / "runs" / "mine")
     with study.locked():
@@ -86,7 +122,15 @@ def test_a_second_search_on_the_same_study_waits_and_says_for_whom(here: Path) -
 
 
 def test_an_unexpected_error_ends_with_code_1_and_its_traceback(here: Path) -> None:
-    (here / "broken.py").write_text("def space(input, classes):\n    raise ZeroDivisionError('mine')\n")
+    (here / "broken.py").write_text(
+        "from dataclasses import replace\n"
+        "from tiny import tiny\n"
+        "def mine(architecture):\n    raise ZeroDivisionError('mine')\n"
+        "def space(input, classes):\n"
+        "    from archfront.space import Space\n"
+        "    found = tiny(input, classes)\n"
+        "    return Space(found.input, found.network, where=mine)\n"
+    )
     process = start("search", "--space", "broken.py:space")
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1

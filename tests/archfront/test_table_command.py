@@ -96,6 +96,28 @@ def test_what_cannot_be_meant_is_refused(given: tuple[str, str], message: str) -
     assert not Path("runs/cells/report.html").exists()
 
 
+def test_a_budget_that_no_row_keeps_ends_with_code_3() -> None:
+    assert run(*ASKED[:2], "--budget", "latency_ms<=0.5").exit_code == 3
+    assert run(*ASKED[:2], "--budget", "latency_ms=0.5").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_what_a_table_has_not_is_refused_with_what_it_has(command: str) -> None:
+    assert run(*ASKED, "--trials", "4", "--name", "mine").exit_code == 0
+    found = CliRunner().invoke(app, [command, "mine"])
+    assert found.exit_code == 2
+    assert "holds the search of a table" in found.stderr and "runs/mine/report.html" in found.stderr
+    again = CliRunner().invoke(app, ["search", "--study", "mine", "--quiet"])
+    assert again.exit_code == 2 and "holds the search of a table" in again.stderr
+
+
+def test_a_study_in_runs_goes_on_by_its_name() -> None:
+    assert run(*ASKED, "--trials", "4", "--name", "mine").exit_code == 0
+    assert run(*ASKED, "--trials", "6", "--study", "mine").exit_code == 0
+    assert len(pd.read_parquet("runs/mine/results.parquet")) == 6
+    assert not Path("mine").exists()
+
+
 def test_objectives_have_to_be_named() -> None:
     assert "say which columns" in " ".join(run().output.replace("│", " ").split())
 

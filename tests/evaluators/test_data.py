@@ -504,14 +504,17 @@ def test_a_missing_path_lists_what_is_read(tmp_path: Path) -> None:
         load_data(str(tmp_path / "nowhere"))
 
 
-def test_files_that_are_no_images_are_left_out_and_mentioned(tmp_path: Path) -> None:
+def test_files_that_are_no_images_or_of_no_class_are_left_out_and_listed_one_by_one(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a": 8, "b": 8})
-    (tmp_path / "a" / "boxes.txt").write_text("1 2 3 4")
+    for name in ("boxes.txt", "areas.txt"):
+        (tmp_path / "a" / name).write_text("1 2 3 4")
     (tmp_path / "a" / ".DS_Store").write_bytes(b"x")
-    data = load_data(str(tmp_path))
-    assert len(data.skipped) == 1
-    assert "1 files are no images" in data.skipped[0]
-    assert "boxes.txt" in data.skipped[0]
+    (tmp_path / "a" / "000.png").rename(tmp_path / "loose.png")
+    assert load_data(str(tmp_path)).skipped == (
+        f"{tmp_path / 'a' / 'areas.txt'}: is no image",
+        f"{tmp_path / 'a' / 'boxes.txt'}: is no image",
+        f"{tmp_path / 'loose.png'}: stands in no class folder",
+    )
 
 
 IMAGES = np.zeros((10, 6, 6, 3), np.uint8)

@@ -28,7 +28,10 @@ AUDIT = {
         {
             "name": "spread", "count": 3, "top": 1, "macs": [1e6, 2.5e6], "verdict": "<b>bold</b>",
             "ratings": [
-                {"title": "Estimate", "spearman": [0.5, -0.1, 0.9], "kendall": [0.33, 0, 1], "recall": 0.5, "regret": 0.012}
+                {
+                    "title": "Estimate", "spearman": [0.5, -0.1, 0.9], "kendall": [0.33, 0, 1],
+                    "beyond": [0.4, 0.1, 0.6], "recall": 0.5, "regret": 0.012,
+                }
             ],
         }
     ],
@@ -44,14 +47,22 @@ def test_figures_are_told_in_words() -> None:
     assert group["rows"] == [
         {
             "title": "Estimate",
-            "spearman": "0.50 (-0.10 to 0.90)",
+            "spearman": "0.50 (−0.10 to 0.90)",
             "kendall": "0.33 (0.00 to 1.00)",
-            "recall": "50%",
+            "beyond": "0.40 (0.10 to 0.60)",
+            "recall": "50 %",
             "regret": "1.2",
         }
     ]
     assert "3 networks of 1 M to 2.5 M multiply-adds" in group["facts"]
     assert "1,000 images, 3 epochs, 2 seeds" in group["facts"]
+
+
+def test_an_audit_from_before_says_that_a_figure_is_missing() -> None:
+    (older,) = AUDIT["groups"]
+    ratings = [{name: value for name, value in rating.items() if name != "beyond"} for rating in older["ratings"]]  # type: ignore[index, union-attr]
+    (group,) = section({**AUDIT, "groups": [{**older, "ratings": ratings}]})  # type: ignore[dict-item]
+    assert group["rows"][0]["beyond"] == "–"
 
 
 def test_points_stand_in_the_order_of_their_values_with_bars_over_their_seeds() -> None:

@@ -35,6 +35,21 @@ def test_the_bars_of_the_waterline_chart_are_as_wide_as_their_bytes_and_as_high_
         cumulated += width
 
 
+def test_between_the_lines_the_colour_is_what_a_kernel_waits_for_with_data_where_it_fits() -> None:
+    """At intensity 5, between the lines at 2 and 10, activations come from the cache and large weights do not."""
+    near = Kernel("near", "Conv", flops=5 * 400_000, weight_bytes=0, activation_bytes=400_000)
+    far = Kernel("far", "Conv", flops=5 * 4_000_000, weight_bytes=4_000_000, activation_bytes=0)
+    traces = waterline_figure((near, far), PEAKS).data
+    assert [(trace.name, [name for name, _ in trace.customdata]) for trace in traces] == [
+        ("waits for computing", ["near"]), ("waits for memory", ["far"])
+    ]  # fmt: skip
+    assert "above both lines waits for computing, one below both for memory" in page([TOY])
+
+
+def test_a_page_says_what_was_measured_on() -> None:
+    assert "<p>input 3x32x32 &lt;here&gt;</p>" in page([TOY], "input 3x32x32 <here>")
+
+
 def test_both_waterlines_are_drawn() -> None:
     assert {shape.y0 for shape in waterline_figure(LAYERS, PEAKS).layout.shapes} == {10.0, 2.0}
 

@@ -15,11 +15,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from archfront.evaluators.data import load_data
 from archfront.reports import export as export_module
+from archfront.reports.card import describe
 from archfront.reports.export import ExportError, export
 from archfront.reports.onnx_file import run_onnx
 from archfront.reports.weights import load_weights
 from archfront.space.architecture import Architecture
+from archfront.space.files import StorageError
 from archfront.space.library.block.mbconv import MBConv
 from archfront.space.library.block.metaformer import MetaFormer
 from archfront.space.library.gate.squeeze_excite import SqueezeExcite
@@ -125,9 +128,26 @@ def test_the_card_says_what_the_network_is_and_keeps_what_it_was_given(bundle: A
 def test_the_code_says_classes_normalisation_and_metrics(bundle: Any) -> None:
     docstring = bundle.code.read_text().split('"""')[1]
     assert "Classes: ant, bee, cat." in docstring
-    assert "(x / 255 - mean) / std\n    mean  0.5, 0.4, 0.3\n    std   0.2, 0.2, 0.1\n" in docstring
+    assert "(x / 255 - mean) / std\n    x     0 to 255, as in 8-bit images\n    mean  0.5, 0.4, 0.3\n" in docstring
+    assert "    std   0.2, 0.2, 0.1\n" in docstring
     assert "test_accuracy  81.25 % (measured, ± 1 %, 1,000 samples)" in docstring
     assert "taste          3.5 (predicted)" in docstring
+
+
+def test_what_is_said_of_the_digits_turns_them_into_the_inputs_that_networks_were_trained_on() -> None:
+    from sklearn.datasets import load_digits
+
+    data = load_data("digits")
+    said = describe({"data": data.to_dict()})
+    assert "(x / 255 - mean) / std\n    x     scikit-learn's digits, which are 0 to 16, times 15\n" in said
+    mean, std = (float(line.split()[1]) for line in said.splitlines()[-2:])
+    x = 15 * torch.tensor(load_digits().images)[data.test.rows]
+    assert ((x / 255 - mean) / std - data.normalise(data.test.images)[:, 0]).abs().max() < 1e-4
+
+
+def test_floats_are_said_to_be_normalised_as_they_are_stored() -> None:
+    said = describe({"data": {"normalise": {"scale": 1.0, "mean": [0.5], "std": [0.2]}}})
+    assert "(x - mean) / std\n    x     the values that the data set stores\n" in said
 
 
 def test_the_program_finds_the_weights_beside_it(bundle: Any, tmp_path: Path) -> None:
@@ -220,7 +240,7 @@ def test_a_wrong_card_is_refused(card: Mapping[str, Any], message: str, trained:
 
 def test_a_directory_that_cannot_be_written_is_named(trained: nn.Module, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match=r"cannot export small to .*file: "):
+    with pytest.raises(StorageError, match=r"cannot export small to .*file: "):
         export(ARCHITECTURE, trained.state_dict(), tmp_path / "file", name="small", card={})
 
 

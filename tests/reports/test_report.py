@@ -19,6 +19,8 @@ from archfront.reports import figures, summary
 from archfront.reports.report import ReportData, flatten, render, write
 from archfront.space.errors import ArchfrontError
 
+TITLES = {name: of.title for name, of in METRICS.items()}
+
 HOSTILE = "</script><img src=x onerror=document.title='owned'><!--<script>"
 
 
@@ -76,6 +78,13 @@ def test_the_data_block_holds_every_choice(page: Page, candidates: pd.DataFrame)
         assert named == json.loads(sites)
 
 
+def test_an_option_that_is_nothing_is_written_none(study: ReportData) -> None:
+    trials = study.trials.head(2).copy()
+    trials["sites"] = ['{"gate": null}', '{"other": 3}']
+    choices = json.loads(Page(render(remake(study, trials))).block)["choices"]
+    assert choices == {"sites": ["gate", "other"], "options": [["None"], ["3"]], "picked": [[0, None], [None, 0]]}
+
+
 def test_the_page_asks_for_nothing_outside_itself(page: Page) -> None:
     addresses = [attrs.get(k) for _, attrs in page.tags for k in ("src", "href", "srcset", "action") if k in attrs]
     assert all(address and address[0] in "#d" for address in addresses)  # "#anchor" and "data:,"
@@ -115,8 +124,12 @@ def test_the_headline_is_the_exported_network_with_its_best_numbers(study: Repor
     row = study.trials[study.trials["picked"]].iloc[0]
     answer = summary.answer(study)
     assert answer.number == row["number"]
-    reached = f"{row['accuracy'] * 100:.4g}\u00a0% accuracy at {row['latency_ms']:.3g}\u00a0ms"
-    assert answer.headline == f"Network {row['number']} reaches {reached}"
+    accuracy, latency = (
+        fact.value for fact in answer.facts if fact.title in (TITLES["accuracy"], TITLES["latency_ms"])
+    )
+    reached = f"{accuracy.split(' ')[0]}\u00a0% accuracy at {latency.split(' ')[0]}\u00a0ms"
+    assert answer.headline == f"Network {row['number']} reaches {reached}"  # rounded as the same numbers below it
+    assert abs(float(accuracy.split(" ")[0]) - 100 * row["accuracy"]) < row["accuracy.spread"]
     assert answer.headline in page.text
 
 
@@ -136,6 +149,18 @@ def test_the_evidence_states_what_can_be_recomputed(study: ReportData) -> None:
     assert f"off by {error.median():.2g} %, at worst by {error.max():.2g} %, on {len(finished)} networks" in text
     assert f"tau {tau:.2f}" in text
     assert f"{abs(gap):.2g} points {'below' if gap >= 0 else 'above'}" in text
+
+
+def test_from_few_networks_nothing_is_expected_but_what_the_calibration_says(study: ReportData) -> None:
+    trials = study.trials[study.trials["front"]].head(1).copy()
+    trials["latency_ms"], trials["predicted_latency_ms"] = 1.0, 1.01
+    trials["predicted_latency_ms.spread"] = 0.0808
+    trials["accuracy"], trials["test_accuracy"] = 0.92, 0.91
+    text = " ".join(summary.evidence(remake(study, trials)))
+    assert "Predicted latency was off by 1 % on the 1 network measured afterwards: too few to expect" in text
+    assert "95 % interval of ±8 %." in text
+    assert "typically" not in text and "Measuring took" not in text
+    assert "Test accuracy lies 1 point below validation accuracy for the one network that was tested" in text
 
 
 def test_estimates_that_all_tie_are_no_evidence_about_order(study: ReportData) -> None:
@@ -167,7 +192,11 @@ def test_steps_smaller_than_their_interval_are_called_ties(study: ReportData) ->
     ("name", "value", "spread", "expected"),
     [
         ("accuracy", 0.9694, 0.0081, "96.94 ± 0.81 %"),
+        ("accuracy", 0.9965, 0.0159, "99.7 % (98.1 to 100)"),
+        ("accuracy", 1.0, 0.013, "100.0 % (98.7 to 100)"),
+        ("test_accuracy", 0.004, 0.01, "0.4 % (0 to 1.4)"),
         ("latency_ms", 1.2345, 0.02, "1.234 ± 0.020 ms"),
+        ("latency_ms", 0.01, 0.02, "0.010 ± 0.020 ms"),
         ("latency_ms", 123.45, 12.0, "123 ± 12 ms"),
         ("latency_ms", 1.2345, None, "1.23 ms"),
         ("latency_ms", 1.2345, math.nan, "1.23 ms"),
@@ -197,15 +226,31 @@ def test_a_rating_without_labels_shares_no_axis_with_accuracy_and_is_named(study
     assert any("shared-weight estimate" in sentence for sentence in summary.evidence(data))
 
 
-def test_coverage_accounts_for_every_candidate_and_metric(study: ReportData) -> None:
+def test_coverage_accounts_for_every_candidate_and_metric_that_any_has(study: ReportData) -> None:
     rows = dict(summary.coverage(study))
-    assert set(rows) == {of.title for of in METRICS.values()}
+    assert set(rows) == {METRICS[name].title for name in METRICS if name in study.trials}
     assert all(sum(counts) == len(study.trials) for counts in rows.values())
-    assert rows[METRICS["energy_mj"].title] == [0, 0, 0, len(study.trials)]
     assert rows[METRICS["predicted_latency_ms"].title][2] == len(study.trials)
 
 
 # --------------------------------------------------------------------------- figures
+
+
+def test_without_a_measured_front_the_data_block_names_the_front_by_estimates(study: ReportData) -> None:
+    assert json.loads(Page(render(study)).block)["estimated"] == []
+    early = study.trials.drop(columns=["accuracy", "latency_ms"]).assign(front=False, picked=False)
+    block = json.loads(Page(render(remake(study, early))).block)
+    open_ = early[early["state"] == "complete"]
+    pairs = list(zip(open_["number"], open_["supernet_accuracy"], open_["predicted_latency_ms"], strict=True))
+    undominated = [n for n, a, t in pairs if not any(b >= a and s <= t and (b, s) != (a, t) for _, b, s in pairs)]
+    assert [block["number"][i] for i in block["estimated"]] == undominated
+
+
+def test_no_interval_of_a_share_leaves_0_to_100_percent() -> None:
+    option = figures.Option("3", 2, 0.99, 0.02)
+    found = [figures.Effect("kernel", 1.0, (option,))]
+    assert figures.extent(found, METRICS["accuracy"]) == (0.97, 1.0)
+    assert figures.extent(found, METRICS["latency_ms"]) == (0.97, 1.01)
 
 
 def test_the_explained_share_equals_one_minus_the_variance_within_options(study: ReportData) -> None:
@@ -278,7 +323,7 @@ def test_what_nothing_fits_into_is_still_drawn_by_its_estimates(study: ReportDat
 
 def test_a_study_of_one_candidate_renders(study: ReportData) -> None:
     page = Page(render(remake(study, study.trials[study.trials["picked"]])))
-    assert "one of 1 on the front out of 1 candidate" in page.text
+    assert "the only one on the front out of 1 candidate" in page.text
 
 
 # --------------------------------------------------------------------------- input and output

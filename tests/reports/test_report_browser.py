@@ -170,6 +170,38 @@ def test_the_front_stands_where_it_was_measured(page: Browser, candidates: pd.Da
         assert y == pytest.approx(front.loc[number, "accuracy"] * 100, rel=1e-6)
 
 
+def test_no_bar_leaves_0_to_100_percent_and_its_text_says_its_ends(
+    browser: Browser, tmp_path: Path, study: ReportData
+) -> None:
+    trials = study.trials.copy()
+    picked = trials["picked"]
+    trials.loc[picked, ["accuracy", "accuracy.spread"]] = [0.9965, 0.0159]
+    write(ReportData(**{**study.__dict__, "trials": trials}), tmp_path / "report.html")
+    browser.open(tmp_path / "report.html", f"#sel={trials.loc[picked, 'number'].iloc[0]}")
+    bars = browser.run(
+        "const t = document.getElementById('scatter').data.find(t => t.name === 'On the front');"
+        "return t.y.map((y, k) => [y - t.error_y.arrayminus[k], y + t.error_y.array[k]])"
+    )
+    assert max(high for _, high in bars) == pytest.approx(100)
+    assert pytest.approx(98.06) in [low for low, _ in bars]
+    assert "99.7 % (98.1 to 100)" in browser.text("#pins")  # as the same number stands above, from Python
+    assert "99.7 % (98.1 to 100)" in browser.texts(".facts dd")[0]
+
+
+def test_without_a_measured_front_the_estimated_one_is_drawn_counted_and_named(
+    browser: Browser, tmp_path: Path, study: ReportData
+) -> None:
+    trials = study.trials.drop(columns=["accuracy", "latency_ms"]).assign(front=False, picked=False)
+    write(ReportData(**{**study.__dict__, "trials": trials}), tmp_path / "report.html")
+    browser.open(tmp_path / "report.html")
+    count = browser.run("return D.estimated.length")
+    assert 1 < count == len(trace(browser, "On the estimated front")["number"])
+    assert f"Shown: {count} on the estimated front, " in browser.text("#scatter-text")
+    assert "the dotted line is the front by the estimates" in browser.text("#scatter-text")
+    browser.fill("#text", "estimated front")
+    assert len(browser.rows()) == count
+
+
 def test_measured_points_are_filled_and_predicted_ones_hollow(page: Browser) -> None:
     marks = page.run(
         "const t = n => document.getElementById('scatter').data.find(t => t.name === n);"

@@ -16,6 +16,7 @@ from archfront.hw_profiles.metrics import Measurement
 from archfront.hw_profiles.profile import local_profile
 from archfront.reports.report import COLUMNS, render
 from archfront.reports.results import load_results, read_trials, write_results
+from archfront.reports.summary import answer
 from archfront.search.about import write_about
 from archfront.search.budget import Budget
 from archfront.search.config import StudyConfig, dump
@@ -130,7 +131,7 @@ def test_the_rest_of_the_report_says_what_the_study_was_made_of(study: Study) ->
     notes = " ".join(data.notes)
     assert "noisy" in notes and "1 of 3" in notes
     assert "2 of 3 networks left the front" in notes
-    assert "1 candidates failed; the first: Diverged: NaN" in notes
+    assert "1 candidate failed: Diverged: NaN" in notes
     assert "not finished" not in notes
 
 
@@ -160,11 +161,34 @@ def test_an_unfinished_study_has_results_that_say_so(tmp_path: Path) -> None:
 
 def test_a_study_none_of_whose_finalists_keeps_the_budget_is_not_called_unfinished(tmp_path: Path) -> None:
     made = new_study(tmp_path, TRIALS[:2])
-    slow = [finalist(trial, 2.2, 0.9) for trial in TRIALS[:2]]
+    slow = [finalist(TRIALS[0], 2.2, 0.9), finalist(TRIALS[1], 2.1, 0.9)]
     save_finalists(made, decide(slow, ("accuracy", "latency_ms"), Budget.parse(BUDGET)))
-    notes = " ".join(load_results(made).notes)
-    assert "None of the 2 networks that were fine-tuned and measured keeps the budget" in notes
+    results = load_results(made)
+    notes, told = " ".join(results.notes), answer(results)
     assert "not finished" not in notes and "left the front" not in notes
+    assert told.headline == "No network that was measured keeps the budget; network 1 comes nearest"
+    assert "Network 1 has latency 2.100\u00a0ms instead of ≤\u00a02\u00a0ms" in told.sentence
+
+
+def test_whether_a_bound_on_accuracy_is_kept_is_left_open_while_there_are_estimates_alone(tmp_path: Path) -> None:
+    told = answer(load_results(new_study(tmp_path, TRIALS[:2])))
+    assert told.headline.startswith("Network 1 reaches")
+    assert "within latency\u00a0≤\u00a02\u00a0ms, by the estimates of the search: out of 2" in told.sentence
+    assert (
+        "Whether it keeps fine-tuned\u00a0accuracy\u00a0(validation)\u00a0≥\u00a050\u00a0% is not known"
+        in told.sentence
+    )
+
+
+def test_everything_that_was_left_out_of_the_data_is_counted_and_listed(tmp_path: Path) -> None:
+    made = new_study(tmp_path, TRIALS[:2])
+    file = made.path / "about.json"
+    about = json.loads(file.read_text())
+    about["data"]["skipped"] = ["a/1.png: is no image", "b/2.png: is no image"]
+    file.write_text(json.dumps(about))
+    results = load_results(made)
+    assert any(note.startswith("2 files, images or rows were left out") for note in results.notes)
+    assert all(line in render(results) for line in about["data"]["skipped"])
 
 
 def test_a_renamed_study_keeps_its_trials_and_its_folder_may_be_given_as_a_dot(

@@ -219,6 +219,9 @@ def test_a_supernet_that_orders_no_better_than_counting_is_called_out() -> None:
     useless = invented(np.random.default_rng(5).random(24), accuracy)
     assert "no better than counting" in str(useless["verdict"])
     useful = invented(accuracy + 0.02 * np.random.default_rng(5).normal(size=24), accuracy)
+    beyond = {rating["name"]: rating["beyond"] for rating in useful["ratings"]}  # type: ignore[attr-defined]
+    assert beyond["macs"] is None
+    assert beyond["supernet_accuracy"][0] > 0.9 > abs(beyond["params"][0])
     assert "better than counting does" in str(useful["verdict"])
     assert "no better" not in str(useful["verdict"])
 
@@ -226,6 +229,17 @@ def test_a_supernet_that_orders_no_better_than_counting_is_called_out() -> None:
 def test_where_seeds_do_not_agree_nothing_is_said_about_the_supernet() -> None:
     accuracy = np.linspace(0.50, 0.52, 24)
     assert "nothing can be said" in str(invented(accuracy, accuracy, noise=0.2)["verdict"])
+
+
+def test_where_one_seed_gives_no_order_the_agreement_of_seeds_is_undefined_and_nothing_is_said() -> None:
+    rng, names = np.random.default_rng(0), ("macs", "params", "supernet_accuracy", *PROXIES)
+    networks = [
+        Network(None, "spread", (0.5 + index / 50, 0.1), {name: rng.random() for name in names})  # type: ignore[arg-type]
+        for index in range(12)
+    ]
+    found = compare("spread", networks)
+    assert found["ceiling"] is None
+    assert "undefined" in found["verdict"] and "nothing can be said about the supernet" in found["verdict"]
 
 
 def test_the_verdict_names_its_figures() -> None:

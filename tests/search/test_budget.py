@@ -34,6 +34,7 @@ def test_a_bound_is_read_in_its_unit(text: str, metric: str, low: float, high: f
     [
         ("latncy<=5ms", "unknown metric 'latncy'; did you mean 'latency'"),
         ("params<=2ms", "params is not measured in 'ms'"),
+        ("params<=1b", "params is not measured in 'b'; units: k, m, g$"),
         ("fast", "cannot read 'fast'; write it like latency<=5ms"),
         ("params<=1M, params>=2M", "no params is both"),
         ("latency<=1.2.3ms", "'1.2.3' in 'latency<=1.2.3ms' is not a number"),

@@ -9,7 +9,7 @@ import pytest
 
 from archfront.hw_profiles.cost import cost, part_cost
 from archfront.hw_profiles.metrics import METRICS
-from archfront.search.budget import Budget, BudgetError
+from archfront.search.budget import Bound, Budget, BudgetError
 from archfront.search.feasible import Region
 from archfront.search.setting import NO_EXCESS
 from archfront.space import Architecture, Image, Network, Space, Stage, int_range, one_of
@@ -62,6 +62,22 @@ def test_bound_out_of_reach_names_the_least_that_is_reached() -> None:
     least = min(totals(architecture)["macs"] for architecture in SPACE)
     with pytest.raises(BudgetError, match=rf"the least that it reaches is {least:.0f}"):
         region(f"macs<={least - 1:.0f}").check()
+
+
+@pytest.mark.parametrize(("share", "words"), [(12, "12 times"), (1041, "1,041 times"), (1.5, "50% above")])
+def test_how_far_a_bound_is_out_of_reach_is_told_in_its_own_unit_and_not_in_that_of_sums(
+    share: float, words: str
+) -> None:
+    """As with latency, whose value is not the sum of that of the parts."""
+    least = min(totals(architecture)["macs"] for architecture in SPACE)
+    tiny = 1e-18 * least
+    found = Region(
+        SPACE, Budget((Bound("macs", high=least / 1000 / share),)), ("params", "macs"), costs,
+        {"macs": Bound("macs", high=tiny)}, totals, lambda name, total: f"{total / 1000:.3f}",
+        lambda name, total: total / 1000,
+    )  # fmt: skip
+    with pytest.raises(BudgetError, match=f"the least that it reaches is {least / 1000:.3f}, {words} the bound"):
+        found.check()
 
 
 def test_a_bound_of_zero_is_explained_as_well() -> None:

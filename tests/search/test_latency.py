@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archfront.hw_profiles.calibration import accuracy
 from archfront.hw_profiles.profile import local_profile
 from archfront.hw_profiles.table import LatencyTable
 from archfront.hw_profiles.table_file import Block, Net
 from archfront.search.budget import Bound
 from archfront.search.config import LatencyConfig
-from archfront.search.latency import LatencyModel
+from archfront.search.latency import LatencyModel, is_poor
 from archfront.search.progress import Silent
 from archfront.space.domains import int_range, one_of
 from archfront.space.library.block.mbconv import MBConv
@@ -56,6 +57,15 @@ def test_no_network_that_keeps_a_bound_is_lost_to_the_bound_on_its_sum(model: La
         assert all(above.holds(s) for s, p in zip(total, predicted, strict=True) if p <= limit)
         below = model.sum_bound(Bound("latency_ms", float(limit), np.inf))
         assert all(below.holds(s) for s, p in zip(total, predicted, strict=True) if p >= limit)
+
+
+def test_predictions_that_are_far_off_or_in_another_order_are_poor() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.linspace(1.0, 2.0, 16)
+    assert not is_poor(accuracy(1.05 * truth, truth))
+    assert is_poor(accuracy(1.45 * truth, truth))  # in the right order, and off by almost half
+    assert is_poor(accuracy(truth.mean() + 0.01 * rng.normal(size=16), truth))  # near, and in no order
+    assert is_poor(accuracy(np.full(16, np.nan), truth))
 
 
 def test_an_open_bound_stays_open(model: LatencyModel) -> None:

@@ -70,6 +70,32 @@ def test_a_budget_that_leaves_one_architecture_is_used_up_after_it(
     assert asked == [first.architecture]
 
 
+@pytest.mark.parametrize("listed", [10_000, 40])
+def test_what_is_left_is_gone_through_once_and_not_again_for_every_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    """Bounds on the sums of parts may let through much that the last word on latency refuses."""
+    for name, value in (("ASKS", 0), ("MUTATIONS", 0), ("LISTED", listed)):
+        monkeypatch.setattr(f"archfront.search.propose.{name}", value)
+    space = preset_named("micro").make(Image(1, 8, 8), 10)
+    (least, _) = space.graph.root.extremes(params := lambda spec, x: (part_cost(spec, x).params,), 1)
+    budget = Budget.parse(f"params<={1.2 * least[0]:.0f}")
+    inside = list(space.within(Region(space, budget, ("params",), params, {}, lambda _: {}, str).bounds))
+    wanted, judged = [inside[3], inside[17], inside[-1]], []
+
+    def known(architecture: Architecture) -> dict[str, float]:
+        judged.append(architecture)
+        return {"params": 0.0 if architecture in wanted else 1e9}
+
+    log = TrialLog(f"{SCHEME}{tmp_path / 'study.journal'}", "s", ("accuracy", "flops"), make_sampler("random", 4, 0))
+    proposer = Proposer(space, Region(space, budget, ("params",), params, {}, known, str), log, "random", seed=0)
+    found = [proposal.architecture for proposal in iter(proposer.next, None)]
+    assert proposer.next() is None
+    assert len(inside) > 40
+    assert found == [architecture for architecture in wanted if architecture in inside[:listed]]
+    assert judged == inside[:listed]
+
+
 def test_a_search_tells_its_sampler_how_uncertain_values_are_also_when_it_goes_on(tmp_path: Path) -> None:
     space = preset_named("micro").make(Image(1, 8, 8), 10)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import optuna
 import pytest
 
+from archfront.search.config import StudyConfig
 from archfront.search.samplers import make_sampler
-from archfront.search.storage import SCHEME, SystemLock, open_storage
-from archfront.search.study import StudyError
+from archfront.search.storage import SCHEME, SystemLock, open_storage, stored_name
+from archfront.search.study import Study, StudyError
 from archfront.search.trials import Trial, TrialLog
 from archfront.space import Image
 from archfront.space.presets import PRESETS
@@ -94,3 +95,17 @@ def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     lock = SystemLock(str(tmp_path / "j"))
     assert lock.acquire()
     lock.release()
+
+
+def test_an_early_study_that_was_renamed_finds_its_trials_by_the_one_study_in_its_journal(tmp_path: Path) -> None:
+    """Early studies did not keep under which name their trials are stored."""
+    old = Study(tmp_path / "old")
+    old.settle(StudyConfig())
+    assert stored_name(old) == "old"
+    add(log_at(old.path / "study.journal"), range(2))  # as "s"
+    new = Study(old.path.rename(tmp_path / "new"))
+    assert stored_name(new) == "s"
+    optuna.create_study(storage=open_storage(f"{SCHEME}{new.path / 'study.journal'}"), study_name="another")
+    assert stored_name(new) == "new"
+    new.remember(stored_as="s")
+    assert stored_name(new) == "s"

@@ -32,10 +32,68 @@ def test_damaged_facts_name_the_file(tmp_path: Path, text: str) -> None:
 
 def test_changed_data_or_space_is_refused(tmp_path: Path) -> None:
     study = Study(tmp_path)
-    study.remember(data="one", space="a")
+    study.remember(data="one", space="a", stored_as="here")
     study.remember(data="one", space="a")
     with pytest.raises(StudyError, match='started on another data: it was "one", now "two"'):
         study.remember(data="two")
+
+
+def test_settings_and_facts_may_change_until_anything_was_begun_and_take_the_latency_table_with_them(
+    tmp_path: Path,
+) -> None:
+    study = Study(tmp_path / "study")
+    wrong, right = StudyConfig(device="local-cp", budget="latency<=1us"), StudyConfig(budget="latency<=1us")
+    study.settle(wrong)
+    study.remember(data="one")
+    study.table_file.write_text("{}")
+    study.settle(wrong)
+    assert study.facts == {"data": "one"} and study.table_file.exists()
+    study.settle(right)
+    assert study.config == right
+    assert not study.table_file.exists()
+    study.remember(data="two", space="a")
+    study.table_file.write_text("{}")
+    study.remember(data="two", space="b")
+    assert study.facts == {"data": "two", "space": "b"} and not study.table_file.exists()
+    study.table_file.write_text("{}")
+    study.settle(StudyConfig(budget="latency<=1ms"))
+    assert study.table_file.exists(), "the latencies that an impossible budget was refused with hold for the next"
+
+
+@pytest.mark.parametrize("file", ["supernet/last.safetensors", "study.journal", "alone/x.json", "final.json"])
+def test_settings_stay_once_anything_depends_on_them(tmp_path: Path, file: str) -> None:
+    study = Study(tmp_path)
+    study.settle(StudyConfig())
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    study.table_file.write_text("{}")
+    with pytest.raises(StudyError, match="was started with other settings: budget was '', now 'params<=1M'"):
+        study.settle(StudyConfig(budget="params<=1M"))
+    assert study.table_file.exists()
+
+
+def test_settings_stay_once_a_prepared_search_may_be_exploring_with_its_trials_elsewhere(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.settle(StudyConfig())
+    study.remember(stored_as="here")
+    with pytest.raises(StudyError, match="was started with other settings"):
+        study.settle(StudyConfig(seed=1))
+
+
+def test_a_space_file_that_is_not_there_can_be_corrected(tmp_path: Path, space_file: Path) -> None:
+    study = Study(tmp_path)
+    study.settle(StudyConfig(space=str(tmp_path / "nowhere.py:tiny")))
+    study.settle(StudyConfig(space=f"{space_file}:tiny"))
+    assert study.config.space == f"{space_file}:tiny"
+
+
+def test_the_search_of_a_table_says_that_it_is_one(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.remember(table="0123")
+    with pytest.raises(StudyError, match=r"holds the search of a table, .* its report is .*report\.html"):
+        Study.open(tmp_path)
+    with pytest.raises(StudyError, match="holds the search of a table; choose another name"):
+        study.settle(StudyConfig())
 
 
 def test_a_damaged_database_is_named(tmp_path: Path) -> None:
@@ -82,6 +140,7 @@ def test_an_edited_configuration_with_a_mistake_names_the_line(tmp_path: Path) -
         ("nothing.py:space", "no such file"),
         ("{file}", "say which space of the file"),
         ("{file}:tiny_", "has no 'tiny_'; did you mean 'tiny'"),
+        ("{file}:nope", "has no 'nope'; known: tiny$"),
         ("{file}:Stage", "is no Space and no function"),
         ("nothing.yaml", "cannot read nothing.yaml"),
     ],
@@ -89,6 +148,21 @@ def test_an_edited_configuration_with_a_mistake_names_the_line(tmp_path: Path) -
 def test_a_space_that_cannot_be_found_is_explained(space_file: Path, reference: str, message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         find_space(reference.format(file=space_file), Image(1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import math\nx = 1 / 0\n", r"mine\.py:2: ZeroDivisionError: division by zero"),
+        ("def space(input, classes)\n    pass\n", r"mine\.py:1: SyntaxError: expected ':'"),
+        ("import nowhere_at_all\n", r"mine\.py:1: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("import json\ndef space(input, classes):\n    return json.loads('{')\n", r"mine\.py:3: JSONDecodeError: "),
+    ],
+)
+def test_what_fails_in_a_file_of_the_users_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(SpaceError, match=message):
+        find_space(f"{tmp_path / 'mine.py'}:space", Image(1, 8, 8), 10)
 
 
 def test_a_space_for_another_input_is_refused(tmp_path: Path) -> None:
