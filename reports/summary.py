@@ -229,13 +229,20 @@ def coverage(data: ReportData) -> list[tuple[str, list[int]]]:
 
 
 def _best(data: ReportData, complete: pd.DataFrame) -> pd.DataFrame:
-    """The best candidate in the leading objective; one that was measured for it goes before any estimate."""
+    """The best candidate in the leading objective; one that was measured for it goes before any estimate.
+
+    Of equal ones it is that which is best in the other objectives, in their order.
+    """
     of = METRICS[leading(data)]
-    values = best_known(complete, of.name)
-    final = complete[of.name].notna() if of.name in complete else values.isna()
-    sign = 1 if of.direction == "min" else -1
-    order = complete.assign(_final=~final, _value=sign * values).sort_values(["_final", "_value"])
-    return order.head(1)
+    final = complete[of.name].notna() if of.name in complete else best_known(complete, of.name).isna()
+    ranked = dict.fromkeys((of.name, *map(canonical, data.objectives)))
+    keys = {f"_{name}": _sign(name) * best_known(complete, name) for name in ranked}
+    return complete.assign(_final=~final, **keys).sort_values(["_final", *keys]).head(1)
+
+
+def _sign(name: str) -> int:
+    """1 where less is better, -1 where more is."""
+    return 1 if METRICS[name].direction == "min" else -1
 
 
 def _facts(row: pd.Series[Any]) -> list[Fact]:

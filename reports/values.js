@@ -145,14 +145,16 @@ function selection() {
   );
 }
 
-// The best candidate in the first objective; one that was measured for it goes before any estimate.
+// The best candidate in the first objective; one that was measured for it goes before any estimate, and of equal ones
+// that which is best in the next objective.
 function bestOf(candidates) {
-  const axis = D.objectives[0];
-  const sign = unit(axis).direction === "min" ? 1 : -1;
-  const rank = (i) => [AXES[axis].metrics.indexOf(metricAt(axis, i)), sign * at(axis, i)];
+  const first = D.objectives[0];
+  const worth = (axis, i) => (at(axis, i) === null ? Infinity : unit(axis).direction === "min" ? at(axis, i) : -at(axis, i));
+  const rank = (i) => [AXES[first].metrics.indexOf(metricAt(first, i)), ...D.objectives.map((axis) => worth(axis, i))];
+  const order = (a, b) => a.map((value, k) => value - b[k]).find((difference) => difference) ?? 0;
   return (
     candidates
-      .filter((i) => D.states[D.state[i]] === "complete" && at(axis, i) !== null)
-      .sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1])[0] ?? null
+      .filter((i) => D.states[D.state[i]] === "complete" && at(first, i) !== null)
+      .sort((a, b) => order(rank(a), rank(b)))[0] ?? null
   );
 }

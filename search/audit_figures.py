@@ -85,21 +85,25 @@ def compare(group: str, networks: Sequence[Network], rating: str = "supernet_acc
 
 def verdict(supernet: Estimate, gain: Estimate, count: str, ceiling: Estimate | None) -> str:
     """In one or two sentences, what the figures say about the supernet."""
-    rho = f"Spearman {supernet.value:.2f}, 95 % interval {supernet.low:.2f} to {supernet.high:.2f}"
+    rho = f"Spearman {_text(supernet.value)}, 95 % interval {_text(supernet.low)} to {_text(supernet.high)}"
     if ceiling is not None and ceiling.value < HARDLY:
         return (
-            f"Two trainings of the same networks hardly agree (Spearman {ceiling.value:.2f}), so at this effort nothing "
+            f"Two trainings of the same networks hardly agree (Spearman {_text(ceiling.value)}), so at this effort nothing "
             f"can be said about the supernet ({rho}): train longer, on more images, or spread the networks further."
         )
     if gain.low <= 0:
         text = f"The supernet orders these networks no better than counting them does ({rho}; {count} reach "
-        text += f"{supernet.value - gain.value:.2f}): its ratings add nothing that can be told from chance."
+        text += f"{_text(supernet.value - gain.value)}): its ratings add nothing that can be told from chance."
     else:
         text = f"The supernet orders these networks better than counting does ({rho}; {count} reach "
-        text += f"{supernet.value - gain.value:.2f})."
+        text += f"{_text(supernet.value - gain.value)})."
     if ceiling is None:
         return f"{text} With one seed it is not known how much of the order is chance."
-    return f"{text} Two trainings of the same networks agree with Spearman {ceiling.value:.2f}."
+    return f"{text} Two trainings of the same networks agree with Spearman {_text(ceiling.value)}."
+
+
+def _text(correlation: float) -> str:
+    return f"{correlation:.2f}".replace("-", "−")
 
 
 def plain(network: Network) -> dict[str, Any]:

@@ -140,6 +140,14 @@ def test_without_an_exported_network_the_best_measured_one_goes_before_any_estim
     assert summary.answer(data).number == trials.loc[trials["accuracy"].idxmax(), "number"]
 
 
+def test_of_equally_accurate_networks_the_best_is_the_one_that_costs_least(study: ReportData) -> None:
+    trials = study.trials.assign(picked=False)
+    measured = trials["accuracy"].notna()
+    trials.loc[measured, "accuracy"] = 0.97
+    data = ReportData(**{**study.__dict__, "trials": trials})
+    assert summary.answer(data).number == trials.loc[trials.loc[measured, "latency_ms"].idxmin(), "number"]
+
+
 def test_the_evidence_states_what_can_be_recomputed(study: ReportData) -> None:
     finished = study.trials[study.trials["accuracy"].notna()]
     error = (finished["predicted_latency_ms"] / finished["latency_ms"] - 1).abs() * 100

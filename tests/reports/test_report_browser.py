@@ -271,7 +271,8 @@ def brute_force_best(candidates: pd.DataFrame) -> int | None:
     complete = candidates[candidates["state"] == "complete"]
     measured = complete[complete["accuracy"].notna()]
     pool, column = (measured, "accuracy") if len(measured) else (complete, "supernet_accuracy")
-    return None if pool.empty else int(pool.loc[pool[column].idxmax(), "number"])
+    equal = pool[pool[column] == pool[column].max()]
+    return None if pool.empty else int(equal.loc[best_known(equal, "latency_ms").idxmin(), "number"])
 
 
 def slide(page: Browser, axis: str, quantile: float) -> float:
