@@ -56,7 +56,7 @@ def row(rating: Mapping[str, Any]) -> dict[str, str]:
 
 def interval(estimate: Sequence[float]) -> str:
     """A correlation with its interval."""
-    value, low, high = estimate
+    value, low, high = (round(figure, 2) + 0.0 for figure in estimate)  # no minus before zero
     return f"{value:.2f} ({low:.2f} to {high:.2f})".replace("-", "\u2212")
 
 

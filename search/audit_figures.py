@@ -103,7 +103,7 @@ def verdict(supernet: Estimate, gain: Estimate, count: str, ceiling: Estimate | 
 
 
 def _text(correlation: float) -> str:
-    return f"{correlation:.2f}".replace("-", "−")
+    return f"{round(correlation, 2) + 0.0:.2f}".replace("-", "−")  # and no minus before zero
 
 
 def plain(network: Network) -> dict[str, Any]:

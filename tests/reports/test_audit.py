@@ -30,7 +30,7 @@ AUDIT = {
             "ratings": [
                 {
                     "title": "Estimate", "spearman": [0.5, -0.1, 0.9], "kendall": [0.33, 0, 1],
-                    "beyond": [0.4, 0.1, 0.6], "recall": 0.5, "regret": 0.012,
+                    "beyond": [0.4, -0.001, 0.6], "recall": 0.5, "regret": 0.012,
                 }
             ],
         }
@@ -49,7 +49,7 @@ def test_figures_are_told_in_words() -> None:
             "title": "Estimate",
             "spearman": "0.50 (−0.10 to 0.90)",
             "kendall": "0.33 (0.00 to 1.00)",
-            "beyond": "0.40 (0.10 to 0.60)",
+            "beyond": "0.40 (0.00 to 0.60)",
             "recall": "50 %",
             "regret": "1.2",
         }
