@@ -84,6 +84,7 @@ def reach(
     from archfront.console import make_reporter
     from archfront.hw_profiles.metrics import metric
     from archfront.search.budget import Budget, BudgetError
+    from archfront.search.config import ConfigError
     from archfront.search.feasible import Region
 
     space = _open(name, input, classes)
@@ -95,10 +96,13 @@ def reach(
     def shown(of: str, value: float) -> str:
         return metric(of).format(value)
 
-    bounds = Budget.parse(budget)
+    try:
+        bounds = Budget.parse(budget)
+    except BudgetError as error:  # which would mean that nothing keeps it
+        raise ConfigError(str(error)) from None
     unknown = [bound.metric for bound in bounds.bounds if bound.metric not in _counts(space.sample(0))]
     if unknown:
-        raise BudgetError(
+        raise ConfigError(
             f"budget: {', '.join(unknown)} cannot be counted, and this command measures nothing; bound params, flops, "
             "activations or memory here, and anything in archfront search"
         )

@@ -192,7 +192,9 @@ def test_reach_of_a_space_is_that_of_all_its_architectures(tmp_path: Path) -> No
     too_small = run("spaces", "reach", f"{file}:tiny", "--budget", "params<=10")
     assert too_small.exit_code == 3 and "the least that it reaches" in too_small.stderr
     unknown = run("spaces", "reach", f"{file}:tiny", "--budget", "latency<=1ms, params<=1M")
-    assert unknown.exit_code == 3 and "latency_ms cannot be counted" in unknown.stderr
+    assert unknown.exit_code == 2 and "latency_ms cannot be counted" in unknown.stderr
+    unreadable = run("spaces", "reach", f"{file}:tiny", "--budget", "params=1M")
+    assert unreadable.exit_code == 2 and "write it like" in unreadable.stderr
 
 
 def test_blocks_can_be_narrowed_by_kind_and_text() -> None:
