@@ -440,4 +440,9 @@ if __name__ == "__main__":
     chosen, rest = own.parse_known_args()
     if chosen.data is None and "--quick" not in rest and "--help" not in rest and "-h" not in rest:
         own.error("give --data, the folder or file of CIFAR-10, or --quick")
-    main("ranking", "supernets order architectures better than counting does", lambda run: measure(run, chosen), rest)
+    main(
+        "ranking",
+        "what supernets tell of the order of architectures beyond counting",
+        lambda run: measure(run, chosen),
+        rest,
+    )

@@ -25,7 +25,7 @@ from archfront.space.library.mixer.average_pool import AveragePool
 from archfront.space.library.mixer.self_attention import SelfAttention
 from archfront.space.library.stem.patch import PatchStem
 
-from ..search.forks import ended, forked
+from ..forks import ended, forked
 
 STEPS = 4
 PROCESSES = 2

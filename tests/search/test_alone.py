@@ -22,8 +22,8 @@ from archfront.search.progress import Silent
 from archfront.search.study import Study, StudyError
 from archfront.space.architecture import Architecture
 
+from ..forks import ended, killed
 from .conftest import keep_table, quick, study_at
-from .forks import ended, killed
 from .test_kill import start
 
 ALONE = AloneConfig(epochs=4, eta=2)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,27 +15,26 @@ from archfront.evaluators.store import SupernetError
 from archfront.evaluators.train import read_checkpoint
 from archfront.search.config import StudyConfig
 from archfront.search.engine import Search
-from archfront.search.progress import Advance, Silent
+from archfront.search.progress import Advance, Reporter, Silent
 from archfront.search.study import Study
 
+from ..forks import forked, killed, wait_until
 from .conftest import keep_table, study_at
-from .forks import forked, killed, wait_until
 
 pytestmark = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need a GPU each, or none")
 
 
-class Helped(Silent):
-    """Tells the first step of training the supernet how to disturb it."""
+class AtStep(Silent):
+    """Does something after the second step of training the supernet."""
 
-    def __init__(self, disturb: int | None = None) -> None:
-        self.disturb = disturb
+    def __init__(self, then: Callable[[], object]) -> None:
+        self.then = then
 
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Advance]:
         def advance(done: int, detail: str, total: int | None = None) -> None:
-            if title == "Training the supernet" and done == 2 and self.disturb is not None:
-                (helper,) = helpers()
-                os.kill(helper, self.disturb)
+            if title == "Training the supernet" and done == 2:
+                self.then()
 
         yield advance
 
@@ -61,10 +59,10 @@ def shared(config: StudyConfig) -> StudyConfig:
     return config.model_copy(update={"supernet": config.supernet.model_copy(update={"processes": 2, "epochs": 3})})
 
 
-def prepared(path: Path, config: StudyConfig, disturb: int | None = None) -> Study:
+def prepared(path: Path, config: StudyConfig, reporter: Reporter | None = None) -> Study:
     """A study up to its trained supernet."""
     torch.set_num_threads(1)
-    search = Search(study_at(path, config), config, Helped(disturb))
+    search = Search(study_at(path, config), config, reporter or Silent())
     try:
         search.prepare()
     finally:
@@ -73,8 +71,9 @@ def prepared(path: Path, config: StudyConfig, disturb: int | None = None) -> Stu
 
 
 def test_a_process_that_is_killed_is_missed_and_the_same_command_goes_on(shared: StudyConfig, tmp_path: Path) -> None:
+    disturbed = AtStep(lambda: os.kill(helpers()[0], signal.SIGKILL))
     with pytest.raises(SupernetError, match=r"process 1 of those that train the supernet ended with code -9; the same"):
-        prepared(tmp_path / "study", shared, signal.SIGKILL)
+        prepared(tmp_path / "study", shared, disturbed)
     assert not helpers()
     study = prepared(tmp_path / "study", shared)
     facts, weights = read_checkpoint(study.checkpoint)
@@ -86,9 +85,9 @@ def test_a_process_that_is_killed_is_missed_and_the_same_command_goes_on(shared:
 
 def test_processes_that_train_along_end_with_the_one_that_started_them(shared: StudyConfig, tmp_path: Path) -> None:
     long = shared.model_copy(update={"supernet": shared.supernet.model_copy(update={"epochs": 500})})
-    child = forked(lambda: prepared(tmp_path / "study", long))
-    wait_until(lambda: helpers(child))
+    training = tmp_path / "training"
+    child = forked(lambda: prepared(tmp_path / "study", long, AtStep(training.touch)))
+    wait_until(training.exists)
     (helper,) = helpers(child)
-    time.sleep(0.5)
     killed(child)
     wait_until(lambda: not Path(f"/proc/{helper}").exists())

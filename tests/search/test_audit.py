@@ -31,8 +31,8 @@ from archfront.search.study import Study
 from archfront.space.architecture import Architecture
 from archfront.space.errors import ArchfrontError
 
+from ..forks import ended, forked, killed
 from .conftest import keep_table, quick, study_at
-from .forks import ended, forked, killed
 
 OPTIONS = AuditOptions(archs=5, narrow=4, band=0.5, epochs=12, seeds=2)
 

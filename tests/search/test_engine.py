@@ -26,6 +26,7 @@ from archfront.search.finishing import Finish
 from archfront.search.known import load_known
 from archfront.search.progress import Silent
 from archfront.search.study import Study, StudyError
+from archfront.search.trials import Trial
 from archfront.space.architecture import Architecture
 from archfront.space.references import reference
 
@@ -150,6 +151,14 @@ def test_a_better_candidate_that_came_after_the_front_was_finished_becomes_a_fin
     assert {t.number for t in islice(ranked_front(more, search.metrics), search.config.final.members)} <= set(after)
 
 
+def unfinished(first: Search, copy: Path) -> tuple[Search, Recorder, list[Trial]]:
+    """A copy of a search before anything was fine-tuned, and its trials, the best first."""
+    shutil.copytree(first.study.path, copy, ignore=shutil.ignore_patterns("final*"))
+    recorder = Recorder()
+    search = Search(Study(copy), first.config, recorder)
+    return search, recorder, list(ranked_front(search.log.trials, search.metrics))
+
+
 class Unlucky(Finish):
     """Fine-tunes nothing but what it is told to."""
 
@@ -164,12 +173,7 @@ class Unlucky(Finish):
 def test_a_member_whose_fine_tuning_diverges_is_replaced_by_the_next_best(
     finished: tuple[Search, Recorder], tmp_path: Path
 ) -> None:
-    first, _ = finished
-    copy = tmp_path / "study"
-    shutil.copytree(first.study.path, copy, ignore=shutil.ignore_patterns("final*"))
-    recorder = Recorder()
-    search = Search(Study(copy), first.config, recorder)
-    ranked = list(ranked_front(search.log.trials, search.metrics))
+    search, recorder, ranked = unfinished(finished[0], tmp_path / "study")
     finish = Unlucky(search, search.raters)
     with pytest.raises(
         StudyError, match=r"none of the 6 best candidates could be fine-tuned and run; the first: .* step 7 of 40"
@@ -184,12 +188,7 @@ def test_a_member_whose_fine_tuning_diverges_is_replaced_by_the_next_best(
 def test_a_member_that_the_device_cannot_run_is_replaced_by_the_next_best(
     finished: tuple[Search, Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, _ = finished
-    copy = tmp_path / "study"
-    shutil.copytree(first.study.path, copy, ignore=shutil.ignore_patterns("final*"))
-    recorder = Recorder()
-    search = Search(Study(copy), first.config, recorder)
-    ranked = list(ranked_front(search.log.trials, search.metrics))
+    search, recorder, ranked = unfinished(finished[0], tmp_path / "study")
     runtime = type(RUNTIMES[search.latency.profile.runtime])
     convert = runtime.prepare
 

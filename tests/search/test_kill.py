@@ -18,7 +18,7 @@ from archfront.search.final import load_finalists
 from archfront.search.progress import Silent
 from archfront.search.study import Study
 
-from .forks import ended, forked, killed
+from ..forks import ended, forked, killed
 
 KILLS = 20
 

@@ -17,8 +17,8 @@ from archfront.search.engine import Search
 from archfront.search.final import load_finalists
 from archfront.search.progress import Silent
 
+from ..forks import ended, killed, wait_until
 from .conftest import keep_table, study_at
-from .forks import ended, killed, wait_until
 from .test_kill import start
 
 TRIALS = 60

@@ -22,8 +22,8 @@ from archfront.search.progress import Silent
 from archfront.search.study import Study
 from archfront.search.trials import Trial
 
+from ...forks import wait_until
 from ..conftest import keep_table, quick, study_at
-from ..forks import wait_until
 from .conftest import drop
 
 TRIALS = 20

@@ -27,8 +27,8 @@ from archfront.search.progress import Silent
 from archfront.search.study import Study
 from archfront.space.architecture import Architecture
 
+from ...forks import wait_until
 from ..conftest import keep_table, quick, study_at
-from ..forks import wait_until
 
 RECIPE = Recipe(epochs=20)
 PIECE = 0.2
