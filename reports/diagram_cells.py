@@ -12,7 +12,7 @@ from dataclasses import fields
 from html import escape
 from typing import Any
 
-from archfront.space.cell import Cell, CellInputs, CellNode, CellStack, Wiring, positions
+from archfront.space.cell import Cell, CellInputs, CellNode, Wiring, positions
 from archfront.space.library.topology.cells import Cells
 from archfront.space.spec import Operator, Spec
 from archfront.space.types import Feature
@@ -31,16 +31,7 @@ def drawn_whole(spec: Spec) -> bool:
 
 def letters(spec: Cells) -> str:
     """The cells of a stack in the order of the forward pass, N for normal and R for reduction cells."""
-    stack = CellStack(
-        Feature(1, (1, 1)),
-        spec.width,
-        spec.repeats,
-        spec.reductions,
-        spec.stem_cells,
-        spec.skip_reduction,
-        spec.pyramid,
-    )
-    return "".join("R" if position.reduction else "N" for position in positions(stack))
+    return "".join("R" if position.reduction else "N" for position in positions(spec.stack(Feature(1, (1, 1)))))
 
 
 def stack_height(spec: Cells) -> int:

@@ -165,9 +165,10 @@ class Cells(Chain, Topology):
     linked = ("normal", "reduction")
 
     def entry(self, x: Any) -> Wiring:
-        return Wiring(self._stack(image(self, x)))
+        return Wiring(self.stack(image(self, x)))
 
-    def _stack(self, x: Feature) -> CellStack:
+    def stack(self, x: Feature) -> CellStack:
+        """How the cells follow one another on an input."""
         return CellStack(
             x, self.width, self.repeats, self.reductions, self.stem_cells, self.skip_reduction, self.pyramid
         )
@@ -189,7 +190,7 @@ class Cells(Chain, Topology):
         normal, reduction, inputs = ([*module.children()] for module in modules)
         given, made = iter(inputs), {False: 0, True: 0}
         cells: list[nn.Module] = []
-        stack = self._stack(Feature(1, (1, 1)))  # which cells stand where does not depend on the input
+        stack = self.stack(Feature(1, (1, 1)))  # which cells stand where does not depend on the input
         for position in positions(stack):
             cell = self.reduction if position.reduction else self.normal
             nodes = reduction if position.reduction else normal
